@@ -1,0 +1,33 @@
+/**
+ * What a translation carries besides its address, in one word: the layout of TLBTR0 (rights, memory type,
+ * shareability, size code), and one bit of our own in a gap of it.
+ */
+import { maskOf } from '@iommu-lab/machine';
+import { TLBTR0 } from './regs/index.ts';
+
+export const PRIVILEGED_READ: number = maskOf(TLBTR0.fields.PR);
+export const PRIVILEGED_WRITE: number = maskOf(TLBTR0.fields.PW);
+export const USER_READ: number = maskOf(TLBTR0.fields.UR);
+export const USER_WRITE: number = maskOf(TLBTR0.fields.UW);
+export const EXECUTE_NEVER: number = maskOf(TLBTR0.fields.XN);
+export const NS_DESCRIPTOR: number = maskOf(TLBTR0.fields.NSDESC);
+export const INNER_SHAREABLE: number = maskOf(TLBTR0.fields.ISH);
+export const SHAREABLE: number = maskOf(TLBTR0.fields.SH);
+/** {SH, ISH} as a number: 0 not shareable, 2 outer, 3 inner shareable. */
+export const SHAREABILITY_SHIFT: number = TLBTR0.fields.ISH.shift;
+export const MEMORY_TYPE_SHIFT: number = TLBTR0.fields.MT.shift;
+export const SIZE_SHIFT: number = TLBTR0.fields.DPSIZR.shift;
+/** Inner or outer policy is cacheable. Not part of TLBTR0. */
+export const CACHEABLE: number = 1 << 24;
+
+/** Size codes: position in LEAF_SIZES. */
+export const SIZE_SMALL = 0;
+export const SIZE_LARGE = 1;
+export const SIZE_SECTION = 2;
+export const SIZE_SUPERSECTION = 3;
+
+/** What TLBTR0 shows of an attribute word. */
+export function toTlbtr0(attributes: number): number {
+  const size = (attributes >>> SIZE_SHIFT) & 3;
+  return ((attributes & ~CACHEABLE) | (size << TLBTR0.fields.DPSIZC.shift)) >>> 0;
+}

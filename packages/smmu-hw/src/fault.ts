@@ -1,0 +1,85 @@
+/** What an instance notes about an access that failed: context faults (R44, R45) and global errors. */
+import { encode, hex, maskOf, type BusAccess, type RegisterFile, type World } from '@iommu-lab/machine';
+import type { ContextBank } from './context-bank.ts';
+import { EAR, ESR, ESYNR0, ESYNR1, FAR, FSR, FSYNR0, FSYNR1 } from './regs/index.ts';
+
+const MULTI = maskOf(FSR.fields.MULTI);
+
+/** How the access went out, after the overrides of the stream and the bank. */
+export interface EffectiveAttributes {
+  readonly isPrivileged: boolean;
+  readonly isNonSecure: boolean;
+}
+
+/** Records a context fault; a further one while FSR is not 0 leaves a mark only. */
+export function recordContextFault(
+  world: World,
+  name: string,
+  bank: ContextBank,
+  access: BusAccess,
+  cause: number,
+  effective: EffectiveAttributes,
+): void {
+  const { registers } = bank;
+  const status = registers.get(FSR);
+  if (status === 0) {
+    registers.set(FSR, cause);
+    registers.set(FAR, access.address);
+    registers.set(FSYNR0, encode(FSYNR0, { AMID: access.streamId }));
+    registers.set(FSYNR1, encode(FSYNR1, syndrome(access, effective)));
+  } else {
+    registers.set(FSR, (status | MULTI) >>> 0);
+  }
+  world.emit('smmu:context_fault', {
+    iommu: name,
+    bank: bank.index,
+    sid: access.streamId,
+    master: access.masterName,
+    iova: hex(access.address),
+    access: access.isWrite ? 'write' : 'read',
+    cause: hex(cause),
+    fsr: hex(registers.get(FSR)),
+  });
+}
+
+/** Records a global error (`CFG` or `BYPASS`). */
+export function recordGlobalError(
+  world: World,
+  name: string,
+  registers: RegisterFile,
+  access: BusAccess,
+  cause: 'CFG' | 'BYPASS',
+  vmid: number,
+  isNonSecure: boolean,
+): void {
+  const status = registers.get(ESR);
+  if (status === 0) {
+    registers.set(ESR, maskOf(ESR.fields[cause]));
+    registers.set(EAR, access.address);
+    registers.set(ESYNR0, encode(ESYNR0, { AMID: access.streamId, AVMID: vmid }));
+    const { isPrivileged } = access.attributes;
+    registers.set(ESYNR1, encode(ESYNR1, syndrome(access, { isPrivileged, isNonSecure })));
+  } else {
+    registers.set(ESR, (status | maskOf(ESR.fields.MULTI)) >>> 0);
+  }
+  world.emit('smmu:global_error', {
+    iommu: name,
+    sid: access.streamId,
+    master: access.masterName,
+    iova: hex(access.address),
+    access: access.isWrite ? 'write' : 'read',
+    cause,
+  });
+}
+
+function syndrome(
+  access: BusAccess,
+  effective: EffectiveAttributes,
+): { APRIV: number; APROTNS: number; AINST: number; AWRITE: number } {
+  return {
+    APRIV: effective.isPrivileged ? 1 : 0,
+    APROTNS: effective.isNonSecure ? 1 : 0,
+    AINST: access.attributes.isInstruction ? 1 : 0,
+    AWRITE: access.isWrite ? 1 : 0,
+  };
+}

@@ -1,0 +1,142 @@
+/** The global page: routing and bank attributes by index, and the registers there is one of. */
+import { RegisterFile, encode, extract, type Field, type Register } from '@iommu-lab/machine';
+import { toTlbtr0 } from './attributes.ts';
+import type { ResolvedConfig } from './config.ts';
+import type { ContextBank } from './context-bank.ts';
+import { implementedBits } from './implemented.ts';
+import {
+  CBACR,
+  CR,
+  ESR,
+  ESRRESTORE,
+  GLOBAL_REGISTERS,
+  IDR,
+  M2VCBR,
+  REV,
+  TLBRSW,
+  TLBTR0,
+  TLBTR1,
+  TLBTR2,
+  WINDOW_BYTES,
+} from './regs/index.ts';
+import type { StreamMap } from './stream-map.ts';
+import type { Tlb } from './tlb.ts';
+
+/** The global page of one instance. */
+export class GlobalPage {
+  readonly registers: RegisterFile;
+  /** Called after a bank's attributes changed. */
+  onRouting: () => void = () => {};
+  readonly #config: ResolvedConfig;
+  readonly #streams: StreamMap;
+  readonly #banks: readonly ContextBank[];
+  readonly #tlb: Tlb;
+  readonly #bankAttributes: Uint32Array;
+
+  constructor(config: ResolvedConfig, streams: StreamMap, banks: readonly ContextBank[], tlb: Tlb) {
+    this.#config = config;
+    this.#streams = streams;
+    this.#banks = banks;
+    this.#tlb = tlb;
+    this.#bankAttributes = new Uint32Array(banks.length);
+    this.registers = new RegisterFile(GLOBAL_REGISTERS);
+    for (const register of GLOBAL_REGISTERS) {
+      if (register.access === 'rw') this.on(register, () => {});
+    }
+    this.on(ESRRESTORE, (value) => this.registers.set(ESR, (value & implementedBits(ESR)) >>> 0));
+    this.on(TLBRSW, (value) => this.#selectEntry(value));
+    this.#identify();
+  }
+
+  /** Hangs an effect on one of the registers. */
+  on(register: Register, afterWrite: (value: number) => void): void {
+    const mask = register.access === 'rw' ? implementedBits(register) : 0xffffffff;
+    this.registers.on(register, { beforeWrite: (value) => (value & mask) >>> 0, afterWrite });
+  }
+
+  /** Whether a one-bit field of CR is 1. */
+  isSet(field: Field): boolean {
+    return extract(this.registers.get(CR), field) === 1;
+  }
+
+  /** An offset inside the window; 0 where nothing is, as for banks that do not exist (R1). */
+  read(offset: number): number {
+    const mid = indexIn(offset, M2VCBR.offset, this.#streams.streams);
+    if (mid !== undefined) return this.#streams.word(mid);
+    const bank = indexIn(offset, CBACR.offset, this.#banks.length);
+    if (bank !== undefined) return this.#bankAttributes[bank] as number;
+    return this.registers.read(offset);
+  }
+
+  write(offset: number, value: number): void {
+    const mid = indexIn(offset, M2VCBR.offset, this.#streams.streams);
+    if (mid !== undefined) {
+      this.#streams.set(mid, value);
+      return;
+    }
+    const bank = indexIn(offset, CBACR.offset, this.#banks.length);
+    if (bank !== undefined) this.#setBankAttributes(bank, value & implementedBits(CBACR));
+    else if (offset < WINDOW_BYTES) this.registers.write(offset, value);
+  }
+
+  reset(): void {
+    this.registers.reset();
+    this.#streams.reset();
+    for (let bank = 0; bank < this.#banks.length; bank++) this.#setBankAttributes(bank, 0);
+    this.#identify();
+  }
+
+  #setBankAttributes(index: number, word: number): void {
+    const bank = this.#banks[index] as ContextBank;
+    this.#bankAttributes[index] = word;
+    bank.vmid = extract(word, CBACR.fields.CBVMID);
+    bank.interruptIndex = extract(word, CBACR.fields.IRPTNDX);
+    this.onRouting();
+  }
+
+  #identify(): void {
+    this.registers.set(REV, this.#config.revision & implementedBits(REV));
+    this.registers.set(
+      IDR,
+      encode(IDR, {
+        NM2VCBMT: Math.min(this.#config.streams, 0x1ff),
+        HTW: 1,
+        TLBSIZE: Math.floor(Math.log2(this.#config.tlbEntries)),
+        NCB: this.#config.contextBanks - 1,
+        NIRPT: 2,
+      }),
+    );
+  }
+
+  /** TLBTR0 to TLBTR2 show the entry as it is when it is selected (R59). */
+  #selectEntry(selector: number): void {
+    const index = extract(selector, TLBRSW.fields.INDEX);
+    const isTlb = extract(selector, TLBRSW.fields.TLBBFBS) === 0;
+    const tlb = this.#tlb;
+    const isShown = isTlb && index < tlb.entries && tlb.isValid(index);
+    this.registers.set(TLBRSW, selector & implementedBits(TLBRSW));
+    this.registers.set(TLBTR0, isShown ? toTlbtr0(tlb.attributes[index] as number) : 0);
+    const page = isShown ? tlb.output(index, tlb.page(index)) : 0;
+    this.registers.set(
+      TLBTR1,
+      isShown ? encode(TLBTR1, { VMID: tlb.vmid(index), PA: extract(page, TLBTR1.fields.PA) }) : 0,
+    );
+    this.registers.set(
+      TLBTR2,
+      isShown
+        ? encode(TLBTR2, {
+            ASID: tlb.asid(index),
+            V: 1,
+            NV: tlb.isGlobal(index) ? 1 : 0,
+            VA: extract(tlb.page(index), TLBTR2.fields.VA),
+          })
+        : 0,
+    );
+  }
+}
+
+/** Index of the word at `offset` in an array of `count` words at `start`. */
+function indexIn(offset: number, start: number, count: number): number | undefined {
+  const index = (offset - start) / 4;
+  return index >= 0 && index < count && Number.isInteger(index) ? index : undefined;
+}
