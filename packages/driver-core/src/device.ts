@@ -1,0 +1,89 @@
+/** A device as the driver model sees it: a name, what the bus found out about it, and slots for upper layers. */
+import { LabError } from '@iommu-lab/machine';
+import type { Bus } from './bus.ts';
+import type { Driver } from './driver.ts';
+import type { Endpoint } from './endpoint.ts';
+import { findResource, type InterruptResource, type MemoryResource, type Resource } from './resource.ts';
+
+/** A typed place on a device that an upper layer fills (its IOMMU group, its DMA ops, its owner). */
+export interface Slot<T> {
+  readonly name: string;
+  /** Carries the type only; never set. */
+  readonly type?: T;
+}
+
+/** Makes a slot. Each call makes another one, whatever the name. */
+export function slot<T>(name: string): Slot<T> {
+  return { name };
+}
+
+export interface DeviceOptions {
+  /** What drivers match on (`qcom,mdp`); the name unless given. */
+  readonly compatible?: string;
+  readonly parent?: Device;
+  readonly resources?: readonly Resource[];
+  /** Whether the device's accesses snoop the CPU's cache; false unless given. */
+  readonly isDmaCoherent?: boolean;
+}
+
+/** Highest address a 32-bit device can drive. */
+export const DMA_MASK_32 = 0xffffffff;
+
+export class Device {
+  readonly name: string;
+  readonly compatible: string;
+  readonly parent: Device | undefined;
+  readonly resources: readonly Resource[];
+  readonly isDmaCoherent: boolean;
+  /** Set by the bus while the device is on it. */
+  bus: Bus | undefined;
+  /** Set by the bus while a driver is bound. */
+  driver: Driver | undefined;
+  /** Written by the bus when it configures the device, before a driver probes. */
+  endpoints: readonly Endpoint[] = [];
+  /** Highest address the device can drive in a streaming mapping. */
+  dmaMask: number = DMA_MASK_32;
+  /** The same for coherent allocations. */
+  coherentDmaMask: number = DMA_MASK_32;
+  readonly #slots = new Map<Slot<unknown>, unknown>();
+
+  constructor(name: string, options: DeviceOptions = {}) {
+    this.name = name;
+    this.compatible = options.compatible ?? name;
+    this.parent = options.parent;
+    this.resources = options.resources ?? [];
+    this.isDmaCoherent = options.isDmaCoherent ?? false;
+  }
+
+  /** What an upper layer left in `slot`. */
+  get<T>(slot: Slot<T>): T | undefined {
+    return this.#slots.get(slot) as T | undefined;
+  }
+
+  /** What an upper layer left in `slot`. @throws LabError ENODEV when nothing is there. */
+  require<T>(slot: Slot<T>): T {
+    const value = this.get(slot);
+    if (value === undefined) {
+      throw new LabError('ENODEV', `${this.name} has no ${slot.name}`, { device: this.name });
+    }
+    return value;
+  }
+
+  set<T>(slot: Slot<T>, value: T): void {
+    this.#slots.set(slot, value);
+  }
+
+  clear(slot: Slot<unknown>): void {
+    this.#slots.delete(slot);
+  }
+
+  /** The register window `name`. @throws LabError ENODEV when the device has none. */
+  memoryResource(name: string): MemoryResource {
+    return findResource(this.name, this.resources, 'memory', name);
+  }
+
+  /** The interrupt `name`. @throws LabError ENODEV when the device has none. */
+  interruptResource(name: string): InterruptResource {
+    return findResource(this.name, this.resources, 'interrupt', name);
+  }
+}
