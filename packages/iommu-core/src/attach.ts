@@ -1,0 +1,102 @@
+/**
+ * Transitions of bindings from domain to domain. All of them or none (drivers/iommu/iommu.c,
+ * __iommu_group_set_domain_internal); where a move must succeed, what fails is blocked and reported.
+ * A binding that was attached once is never without a domain.
+ */
+import { isLabError, LabError, type World } from '@iommu-lab/machine';
+import { canServe } from './common-capabilities.ts';
+import { internalsOf, type IommuDomain } from './domain.ts';
+import type { Binding } from './group.ts';
+
+/**
+ * Checks that `domain` can translate `binding`.
+ * @throws LabError EINVAL when it was freed or made for other hardware, EOPNOTSUPP when the hardware has no pass-through
+ */
+export function checkCompatible(domain: IommuDomain, binding: Binding): void {
+  const { isFreed, tableKey } = internalsOf(domain);
+  const { instance, device } = binding;
+  const details = { domain: domain.name, device: device.name, instance: instance.name };
+  if (isFreed) throw new LabError('EINVAL', `domain ${domain.name} has been freed`, details);
+  if (domain.kind === 'identity' && !instance.capabilities.identity) {
+    throw new LabError(
+      'EOPNOTSUPP',
+      `${instance.name} cannot pass ${device.name} through untranslated`,
+      details,
+    );
+  }
+  if (domain.kind !== 'paging') return;
+  if (instance.tableKey !== tableKey || !canServe(instance.capabilities, domain.capabilities)) {
+    throw new LabError(
+      'EINVAL',
+      `${instance.name}, in front of ${device.name}, cannot use the tables of ${domain.name}`,
+      details,
+    );
+  }
+}
+
+/**
+ * Moves all bindings to `domain`, or leaves all where they are. The order is the bindings'; a failure takes those that
+ * moved back in reverse.
+ * @throws LabError as `checkCompatible` and the driver port's `attach`
+ */
+export function attachAll(world: World, bindings: readonly Binding[], domain: IommuDomain): void {
+  for (const binding of bindings) checkCompatible(domain, binding);
+  const moved: { readonly binding: Binding; readonly from: IommuDomain | undefined }[] = [];
+  try {
+    for (const binding of bindings) {
+      const from = binding.domain;
+      if (from === domain) continue;
+      if (world.fail('iommu-core.attach')) {
+        throw new LabError('ENOMEM', `no memory to attach ${binding.device.name}`, { domain: domain.name });
+      }
+      program(binding, domain);
+      moved.push({ binding, from });
+    }
+  } catch (error) {
+    for (const { binding, from } of moved.reverse()) {
+      if (from === undefined) release(world, binding);
+      else mustAttach(world, binding, from);
+    }
+    throw error;
+  }
+}
+
+/** Moves a binding to `domain` whatever happens: if the hardware refuses, its streams are blocked and it is reported. */
+export function mustAttach(world: World, binding: Binding, domain: IommuDomain): void {
+  if (binding.domain === domain) return;
+  try {
+    program(binding, domain);
+  } catch (error) {
+    release(world, binding);
+    report(world, binding, `attach to ${domain.name}`, error);
+  }
+}
+
+/** Takes a binding off the hardware. Never fails. */
+export function release(world: World, binding: Binding): void {
+  const { domain, instance, endpoint } = binding;
+  if (domain === undefined) return;
+  binding.domain = undefined;
+  try {
+    instance.release(endpoint, internalsOf(domain).target);
+  } catch (error) {
+    report(world, binding, 'release', error);
+  }
+}
+
+function program(binding: Binding, domain: IommuDomain): void {
+  const previous = binding.domain === undefined ? undefined : internalsOf(binding.domain).target;
+  binding.instance.attach(binding.endpoint, internalsOf(domain).target, previous);
+  binding.domain = domain;
+}
+
+function report(world: World, binding: Binding, step: string, error: unknown): void {
+  if (!isLabError(error)) throw error;
+  world.emit('iommu:endpoint_quarantined', {
+    device: binding.device.name,
+    provider: binding.endpoint.provider,
+    context: binding.endpoint.context,
+    step,
+    error: error.message,
+  });
+}

@@ -1,0 +1,61 @@
+/**
+ * Two uses of a group exclude each other: drivers through its default domain, or one opaque owner
+ * (drivers/iommu/iommu.c, iommu_device_claim_dma_owner, iommu_device_use_default_domain).
+ */
+import type { Device } from '@iommu-lab/driver-core';
+import { LabError } from '@iommu-lab/machine';
+import type { GroupState } from './group.ts';
+
+/**
+ * Claims the group through `device`; `block` moves it to the blocked domain and may throw.
+ * @returns whether this is the first claim @throws LabError EINVAL, EPERM, EBUSY, and what `block` throws
+ */
+export function claim(group: GroupState, device: Device, owner: unknown, block: () => void): boolean {
+  if (owner === undefined || owner === null || owner === '') {
+    throw new LabError('EINVAL', 'a claim names its owner', { group: group.id });
+  }
+  if (group.owner !== undefined) {
+    if (group.owner !== owner) refuse(group, `group ${group.id} is owned by another`);
+    group.claims.add(device);
+    return false;
+  }
+  const used = group.devices.find((d) => isUsedByOther(d, owner));
+  if (used !== undefined) refuse(group, `${used.name} is used by the driver ${used.driver?.name}`);
+  if (group.bindings.some((b) => b.domain !== group.defaultDomain)) {
+    throw new LabError('EBUSY', `group ${group.id} is not on its default domain`, { group: group.id });
+  }
+  block();
+  group.owner = owner;
+  group.claims.add(device);
+  return true;
+}
+
+/** Takes the claim through `device` back. @returns whether it was the last @throws LabError EPERM for another's claim */
+export function unclaim(group: GroupState, device: Device, owner: unknown): boolean {
+  if (owner !== undefined && group.owner !== undefined && owner !== group.owner) {
+    refuse(group, `group ${group.id} is owned by another`);
+  }
+  return group.claims.delete(device) && group.claims.size === 0;
+}
+
+/** Checks that the device's driver, if it has one, may use the group now. @throws LabError EBUSY */
+export function checkMayUse(group: GroupState, device: Device): void {
+  const isTaken = group.owner !== undefined && isUsedByOther(device, group.owner);
+  const isAway = group.owner === undefined && group.domain !== group.defaultDomain;
+  if (isTaken || (isAway && !group.devices.includes(device))) {
+    throw new LabError(
+      'EBUSY',
+      `${device.name} is in group ${group.id}, which ${isTaken ? 'is owned' : `is on ${group.domain.name}`}`,
+      { device: device.name, group: group.id },
+    );
+  }
+}
+
+function isUsedByOther(device: Device, owner: unknown): boolean {
+  const { driver } = device;
+  return driver !== undefined && driver !== owner && driver.name !== owner;
+}
+
+function refuse(group: GroupState, message: string): never {
+  throw new LabError('EPERM', message, { group: group.id });
+}
