@@ -1,0 +1,86 @@
+/** The driver's variant, as data. The default is correct; nothing in it imitates a historical driver. */
+import { LabError } from '@iommu-lab/machine';
+import { LINUX_V7S, type ShortDescriptorFormat } from '@iommu-lab/page-table';
+
+/**
+ * Driver generations: G1 to G5 are mainline kernels of 2010 to today, V3 the vendor's of 2011 to 2014. `correct` is
+ * this driver's own.
+ */
+export type MsmIommuGeneration = 'correct' | 'G1' | 'G2' | 'G3' | 'V3' | 'G4' | 'G5';
+
+/** Choices of the driver; one set for all instances it probes. */
+export interface MsmIommuConfig {
+  /** `correct` unless given; no other is built. */
+  readonly generation?: MsmIommuGeneration;
+  /** Table format; `LINUX_V7S` unless given. Its leaves must be non-global, since tables are told apart by ASID. */
+  readonly format?: ShortDescriptorFormat;
+  /**
+   * Walks look into the CPU's cache (TTBR attributes 0x6A, R54); false unless given. When false, the memory given to
+   * the driver for its tables must clean.
+   */
+  readonly coherentWalk?: boolean;
+  /** Invalidates after every map as well, for a TLB that keeps failed translations (R26); false unless given. */
+  readonly invalidateOnMap?: boolean;
+  /** A faulting access waits for the verdict (ACTLR.CFCFG, R50); true unless given. When false it ends at once. */
+  readonly stallFaults?: boolean;
+  /** Line of context faults (CBACR.IRPTNDX, R48); `secure` unless given, as in mainline kernels. */
+  readonly interruptLine?: 'secure' | 'non-secure';
+  /**
+   * An unmap of up to so many pages invalidates page by page; above it, the whole address space (TLBIASID); 32 unless
+   * given.
+   */
+  readonly maxPageInvalidations?: number;
+  /** Highest ASID given to a table, 1..254; 254 unless given. 0 tags blocked banks, 255 a switch under way. */
+  readonly lastAsid?: number;
+  /**
+   * Streams that no context claims are routed to no bank, and claimed ones only once their bank blocks; true unless
+   * given. Else an unclaimed stream is served by bank 0, whoever owns that. It relies on a bank number that does not
+   * exist being a configuration error, which no public source states.
+   */
+  readonly fenceStreams?: boolean;
+}
+
+/** The configuration with every choice made. */
+export type ResolvedMsmIommuConfig = Required<MsmIommuConfig>;
+
+/** Tags lookups of blocked banks. Their table is empty, so no entry ever carries it. */
+export const BLOCKED_ASID = 0;
+/** Tags what is loaded while a bank is between two tables; dropped at the end of the switch. */
+export const TRANSIT_ASID = 255;
+
+/**
+ * Fills in the defaults.
+ * @throws LabError EOPNOTSUPP on a historical generation or a format with global leaves, EINVAL on a number out of range
+ */
+export function resolveConfig(config: MsmIommuConfig = {}): ResolvedMsmIommuConfig {
+  const resolved: ResolvedMsmIommuConfig = {
+    generation: 'correct',
+    format: LINUX_V7S,
+    coherentWalk: false,
+    invalidateOnMap: false,
+    stallFaults: true,
+    interruptLine: 'secure',
+    maxPageInvalidations: 32,
+    lastAsid: TRANSIT_ASID - 1,
+    fenceStreams: true,
+    ...config,
+  };
+  const { generation, format, maxPageInvalidations, lastAsid } = resolved;
+  if (generation !== 'correct') {
+    throw new LabError('EOPNOTSUPP', `the quirks of driver generation ${generation} are not built`, {
+      generation,
+    });
+  }
+  if (format.notGlobal === 0) {
+    throw new LabError('EOPNOTSUPP', `format ${format.name} writes global leaves: ASIDs cannot part tables`, {
+      format: format.name,
+    });
+  }
+  if (!Number.isSafeInteger(maxPageInvalidations) || maxPageInvalidations < 0) {
+    throw new LabError('EINVAL', 'maxPageInvalidations is a non-negative integer', { maxPageInvalidations });
+  }
+  if (!Number.isInteger(lastAsid) || lastAsid < 1 || lastAsid >= TRANSIT_ASID) {
+    throw new LabError('EINVAL', 'lastAsid is one of 1..254', { lastAsid });
+  }
+  return resolved;
+}
