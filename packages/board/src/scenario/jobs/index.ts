@@ -1,0 +1,21 @@
+/** A step's `do` to the job that does it. */
+import type { Step } from '../schema.ts';
+import { guest } from './guest.ts';
+import type { Job, JobContext } from './job.ts';
+import { pipeline } from './pipeline.ts';
+import { shareEngine } from './share-engine.ts';
+import { trespass } from './trespass.ts';
+
+/** The job of a step, not begun yet. */
+export function startJob(context: JobContext, step: Step): Job {
+  switch (step.do) {
+    case 'pipeline':
+      return pipeline(context, step);
+    case 'share-engine':
+      return shareEngine(context, step);
+    case 'guest':
+      return guest(context, step);
+    case 'trespass':
+      return trespass(context, step);
+  }
+}

@@ -1,0 +1,68 @@
+import { describe, expect, test } from '@jest/globals';
+import { isLabError } from '@iommu-lab/machine';
+import { parseScenario } from '../src/index.ts';
+
+const MINIMAL = 'version: 1\nname: x\nsteps:\n  - do: pipeline\n';
+
+function problemOf(text: string): string {
+  try {
+    parseScenario(text, 'my.yaml');
+  } catch (error) {
+    if (isLabError(error, 'EINVAL')) return error.message;
+    throw error;
+  }
+  throw new Error('no problem found');
+}
+
+describe('parseScenario', () => {
+  test('a minimal scenario gets every default', () => {
+    expect(parseScenario(MINIMAL, 'my.yaml')).toEqual({
+      version: 1,
+      name: 'x',
+      board: 'msm8x60',
+      seed: 1,
+      frames: 2,
+      hardware: { coherentWalk: false, tlbEntries: 64 },
+      steps: [{ do: 'pipeline', camera: 'vfe', rotator: 'rot', display: 'mdp', degrees: 90 }],
+    });
+  });
+
+  test('the place of a wrong value is its own line and column', () => {
+    expect(problemOf(`${MINIMAL}    degrees: 45\n`)).toMatch(/^EINVAL: my\.yaml:5:14 steps\.0\.degrees: /);
+  });
+
+  test('the place of an unknown setting is its key, whatever is wrong beside it', () => {
+    const text = problemOf(`${MINIMAL}    degres: 90\n    camera: 7\n`);
+    expect(text).toContain('my.yaml:5:5 steps.0: there is no setting "degres"');
+    expect(text).toContain('my.yaml:6:13 steps.0.camera: ');
+  });
+
+  test('the place of a missing setting is the step that misses it', () => {
+    const text = problemOf(`${MINIMAL}  - do: trespass\n    device: vfe\n    expect: stopped\n`);
+    expect(text).toMatch(/my\.yaml:5:5 steps\.1\.attempt: /);
+  });
+
+  test('an unknown step names the ones there are', () => {
+    expect(problemOf('version: 1\nname: x\nsteps:\n  - do: dance\n')).toMatch(
+      /my\.yaml:4:9 steps\.0\.do: .*/,
+    );
+  });
+
+  test('broken YAML is reported with its place', () => {
+    expect(problemOf('version: 1\nname: [x\nsteps: 3\n')).toMatch(/^EINVAL: my\.yaml:\d+:\d+ /);
+  });
+
+  test('an empty file, a list and a duplicate key are problems, not crashes', () => {
+    expect(problemOf('')).toMatch(/my\.yaml:1:1 scenario: /);
+    expect(problemOf('- 1\n')).toMatch(/my\.yaml:1:1 scenario: /);
+    expect(problemOf('version: 1\nversion: 1\nname: x\n')).toMatch(/my\.yaml:2:1 /);
+  });
+
+  test('hexadecimal IOVAs are read as numbers', () => {
+    const scenario = parseScenario(
+      `${MINIMAL}  - { do: trespass, device: vfe, attempt: read, at: 0xffffffff, expect: stopped }\n`,
+      'my.yaml',
+    );
+    expect(scenario.steps[1]).toMatchObject({ at: 0xffffffff });
+  });
+});
