@@ -1,0 +1,12 @@
+/** `iommu-lab scenarios`: what comes with the package. */
+import { readShippedScenario, shippedScenarios } from '../scenario-files.ts';
+import { table } from '../render/table.ts';
+
+/** Prints the scenarios that come along, and the steps of each. */
+export function scenarios(): void {
+  const rows = shippedScenarios().map((name) => {
+    const scenario = readShippedScenario(name);
+    return [name, scenario.name, scenario.steps.map((step) => step.do).join(', ')];
+  });
+  process.stdout.write(table([['run', 'shows', 'steps'], ...rows]));
+}
