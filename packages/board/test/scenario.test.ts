@@ -1,4 +1,5 @@
 import { describe, expect, test } from '@jest/globals';
+import { decode } from 'jpeg-js';
 import type { LabEvent } from '@iommu-lab/machine';
 import { runScenario, type RunOptions, testCard } from '../src/index.ts';
 import { defaultScenario, pictures, problems, quarterTurn, rgbLines, run } from './support.ts';
@@ -94,6 +95,17 @@ describe('an engine shared by processes', () => {
 });
 
 describe('a guest', () => {
+  test('encodes what the camera sees: the stream decodes to the scene', () => {
+    const scene = testCard(80, 56);
+    const [jpeg] = run('  - { do: guest, quality: 95 }\n', { scene }).artifacts;
+    const decoded = decode(jpeg?.kind === 'bytes' ? jpeg.bytes : new Uint8Array(), { useTArray: true });
+    expect([decoded.width, decoded.height]).toEqual([80, 56]);
+    const colours = (pixels: Uint8Array): number[] => [...pixels.filter((_, i) => i % 4 !== 3)];
+    const wanted = colours(scene.pixels);
+    const errors = colours(decoded.data).map((value, i) => Math.abs(value - (wanted[i] as number)));
+    expect(errors.reduce((sum, error) => sum + error, 0) / errors.length).toBeLessThan(4);
+  });
+
   test('gives everything back, so that the next one can have the device', () => {
     const steps = '  - { do: guest, name: first }\n  - { do: guest, name: second }\n';
     let freeBefore = 0;
