@@ -142,7 +142,7 @@ export class System {
    * Puts a device of one's own on the bus, wired to the IOMMU context `context` (`gfx2d1_2d1`), and binds `driver` to
    * it, or one that does nothing but let it use DMA.
    * @throws LabError ENODEV when the SoC has no such context; EEXIST when the name is taken; what `probe` throws: the
-   * device is then off the bus again, and its name stays taken.
+   * device is then off the bus again.
    */
   addDevice(name: string, options: { readonly context: string; readonly driver?: Driver }): AddedDevice {
     const contexts = this.soc.smmus.flatMap((smmu) => smmu.contexts);
@@ -151,7 +151,7 @@ export class System {
       const known = contexts.map((c) => c.context).join(', ');
       throw new LabError('ENODEV', `no IOMMU context "${options.context}"; there is ${known}`, { name });
     }
-    this.bus.wire({ device: name, contexts: [context] });
+    const unwire = this.bus.wire({ device: name, contexts: [context] });
     const device = new MsmDevice(name);
     this.bus.addDevice(device);
     try {
@@ -161,6 +161,7 @@ export class System {
       );
     } catch (error) {
       this.bus.removeDevice(device);
+      unwire();
       throw error;
     }
     return { device, master: this.masterOf(name) };

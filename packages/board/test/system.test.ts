@@ -119,7 +119,7 @@ describe("a device of one's own", () => {
     expect(fault && system.iommu.why(fault).conclusion).toBe('unmapped-before');
   });
 
-  test('whose driver does not want it is off the bus again', () => {
+  test('whose driver does not want it is off the bus again, and its name is free', () => {
     const system = createSystem();
     const { freeBytes } = system.frames;
     const driver: Driver = {
@@ -134,6 +134,7 @@ describe("a device of one's own", () => {
     );
     expect(system.bus.devices.some((device) => device.name === 'x')).toBe(false);
     expect(system.frames.freeBytes).toBe(freeBytes);
+    expect(system.addDevice('x', { context: 'gfx2d0_2d0' }).device.driver).toBeDefined();
   });
 
   test('needs a context that exists and a name that is free', () => {

@@ -45,8 +45,12 @@ export class MsmBus extends Bus {
     if (device instanceof MsmDevice) device.iommu = [];
   }
 
-  /** Adds a row to the wiring, for a device that is put on the bus later. @throws as the constructor */
-  wire(row: WiringRow): void {
+  /**
+   * Adds a row to the wiring, for a device that is put on the bus later.
+   * @returns takes the row back, for a device that does not come after all; the contexts' names stay known
+   * @throws as the constructor
+   */
+  wire(row: WiringRow): () => void {
     if (this.#wiring.has(row.device)) {
       throw new LabError('EEXIST', `two wiring rows for ${row.device}`, { device: row.device });
     }
@@ -71,6 +75,9 @@ export class MsmBus extends Bus {
     }
     for (const [name, context] of named) this.#contexts.set(name, context);
     this.#wiring.set(row.device, row.contexts);
+    return () => {
+      this.#wiring.delete(row.device);
+    };
   }
 
   /** Wires do not come off with a driver: what is written here stays while the device is on the bus. */

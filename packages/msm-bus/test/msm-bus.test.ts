@@ -125,6 +125,17 @@ describe('MsmBus', () => {
     bus.wire({ device: 'rotator', contexts: [{ ...ROT_SRC, bank: 2 }, ROT_DST] });
     expect(bus.context('rot_src')?.bank).toBe(2);
   });
+
+  test('a row that is taken back makes room for another of the same device', () => {
+    const bus = makeBus([]);
+    const unwire = bus.wire({ device: 'rotator', contexts: [ROT_SRC] });
+    unwire();
+    bus.wire({ device: 'rotator', contexts: [ROT_DST] });
+    const rotator = new MsmDevice('rotator');
+    bus.addDevice(rotator);
+    bus.bind(rotator, { name: 'any', matches: () => false, probe: () => undefined });
+    expect(rotator.iommu).toEqual([ROT_DST]);
+  });
 });
 
 describe('PLATFORM_DATA', () => {
