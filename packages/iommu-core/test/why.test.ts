@@ -1,3 +1,4 @@
+/** Explanations, text by text. Long because every conclusion has its whole text here, as a person reads it. */
 import { describe, expect, test } from '@jest/globals';
 import type { Device } from '@iommu-lab/driver-core';
 import {
