@@ -38,6 +38,16 @@ export interface Transfer {
    * the transfer counts as faulted unless nothing was left. Harmless once it has ended.
    */
   abandon(): void;
+  /** Where it stands, as plain data; see `BusMaster.restore`. */
+  snapshot(): TransferSnapshot;
+}
+
+/** A pending transfer as plain data. The bytes themselves stay with whoever owns them. */
+export interface TransferSnapshot {
+  readonly startAddress: number;
+  readonly doneBytes: number;
+  readonly isWrite: boolean;
+  readonly isAbandoned: boolean;
 }
 
 /** Issues transfers of any length. An access that was tried again may park again; the transfer goes on waiting. */
@@ -66,11 +76,31 @@ export class BusMaster {
     return this.#start(address, from, true);
   }
 
+  /**
+   * The pending transfer of a snapshot again, on the same bytes. It is not issued: what it waits for is `resume`, which
+   * whoever held its parked access calls. Listeners are not part of a snapshot.
+   * @throws LabError EINVAL on a snapshot that does not fit `data`
+   */
+  restore(snapshot: TransferSnapshot, data: Uint8Array): Transfer & BusAccess {
+    if (snapshot.doneBytes < 0 || snapshot.doneBytes >= data.length) {
+      throw new LabError('EINVAL', `${this.name}: nothing is left of that transfer`, { ...snapshot });
+    }
+    const transfer = this.#make(snapshot.startAddress, data, snapshot.isWrite);
+    transfer.waitAgain(snapshot);
+    return transfer;
+  }
+
   #start(address: number, data: Uint8Array, isWrite: boolean): Transfer {
+    const transfer = this.#make(address, data, isWrite);
+    transfer.issue();
+    return transfer;
+  }
+
+  #make(address: number, data: Uint8Array, isWrite: boolean): RunningTransfer {
     if (!Number.isSafeInteger(address) || address < 0) {
       throw new LabError('EINVAL', `${this.name}: not an address`, { address });
     }
-    const transfer = new RunningTransfer(
+    return new RunningTransfer(
       this.#world,
       this.#port,
       this.name,
@@ -80,8 +110,6 @@ export class BusMaster {
       data,
       isWrite,
     );
-    transfer.issue();
-    return transfer;
   }
 }
 
@@ -140,33 +168,63 @@ class RunningTransfer implements Transfer, BusAccess {
     this.#isAbandoned = true;
   }
 
+  snapshot(): TransferSnapshot {
+    const { startAddress, doneBytes, isWrite } = this;
+    return { startAddress, doneBytes, isWrite, isAbandoned: this.#isAbandoned };
+  }
+
   resume(outcome: ResumeOutcome): void {
     this.#endWait?.();
     this.#endWait = undefined;
-    if (outcome === 'retry') this.issue();
-    else this.#end('faulted');
+    if (outcome === 'terminate') return this.#end('faulted');
+    if (outcome === 'ignore') {
+      if (!this.isWrite) this.data.fill(0, this.offset, this.offset + this.length);
+      if (!this.#advance()) return;
+    }
+    this.issue();
   }
 
   /** Issues accesses until the transfer ends or one of them parks. */
   issue(): void {
     while (this.offset < this.data.length) {
-      this.address = this.startAddress + this.offset;
-      this.length = Math.min(
-        this.data.length - this.offset,
-        ACCESS_PAGE_BYTES - (this.address % ACCESS_PAGE_BYTES),
-      );
+      this.#aim();
       const status = this.#port.access(this);
       if (status === 'faulted') return this.#end('faulted');
-      if (status === 'parked') {
-        this.#endWait = this.#world.clock.wait(
-          `${this.masterName} (stream ${this.streamId}): ${this.isWrite ? 'write' : 'read'} at ${hex(this.address)} is stalled`,
-        );
-        return;
-      }
-      this.offset += this.length;
-      if (this.#isAbandoned && this.offset < this.data.length) return this.#end('faulted');
+      if (status === 'parked') return this.#wait();
+      if (!this.#advance()) return;
     }
     this.#end('done');
+  }
+
+  /** Stands where a snapshot says, as after its access had parked. */
+  waitAgain(snapshot: TransferSnapshot): void {
+    this.offset = snapshot.doneBytes;
+    this.#isAbandoned = snapshot.isAbandoned;
+    this.#aim();
+    this.#wait();
+  }
+
+  /** Sets up the next access: what is left, within the page. */
+  #aim(): void {
+    this.address = this.startAddress + this.offset;
+    this.length = Math.min(
+      this.data.length - this.offset,
+      ACCESS_PAGE_BYTES - (this.address % ACCESS_PAGE_BYTES),
+    );
+  }
+
+  #wait(): void {
+    this.#endWait = this.#world.clock.wait(
+      `${this.masterName} (stream ${this.streamId}): ${this.isWrite ? 'write' : 'read'} at ${hex(this.address)} is stalled`,
+    );
+  }
+
+  /** The access is over. @returns false if the transfer ended with it. */
+  #advance(): boolean {
+    this.offset += this.length;
+    if (!this.#isAbandoned || this.offset === this.data.length) return true;
+    this.#end('faulted');
+    return false;
   }
 
   #end(state: 'done' | 'faulted'): void {

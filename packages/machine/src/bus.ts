@@ -46,8 +46,11 @@ export interface BusAccess {
 /** How an access ended, or that it is `parked`. */
 export type AccessStatus = 'done' | 'faulted' | 'parked';
 
-/** `retry`: issue the access again; `terminate`: it ends as a fault. */
-export type ResumeOutcome = 'retry' | 'terminate';
+/**
+ * `retry`: issue the access again; `terminate`: it ends as a fault; `ignore`: it ends as if it were done, but a read gets
+ * zeros and a write is dropped.
+ */
+export type ResumeOutcome = 'retry' | 'terminate' | 'ignore';
 
 /** What a master is wired to. */
 export interface BusPort {

@@ -8,8 +8,10 @@
 import { LabError } from './errors.ts';
 import type { PhysAddr } from './address.ts';
 
-/** Answer of `read32` when nothing is at the address. */
+/** Answer of `read32` when nothing is at the address: the interconnect's decode error. */
 export const BUS_ERROR = -1;
+/** Answer of `read32` when something is at the address and refuses: a slave error, of a failed memory for example. */
+export const SLAVE_ERROR = -2;
 
 /**
  * What can be asked of memory by anybody: a CPU, a table walker, a device. Little-endian. Alignment is nobody's
@@ -20,7 +22,7 @@ export interface MemoryPort {
   read(address: PhysAddr, into: Uint8Array): boolean;
   /** Stores `from`. @returns false on a bus error; nothing is then stored. */
   write(address: PhysAddr, from: Uint8Array): boolean;
-  /** The unsigned word at `address`, or BUS_ERROR. */
+  /** The unsigned word at `address`, or BUS_ERROR or SLAVE_ERROR (both negative). */
   read32(address: PhysAddr): number;
   /** Stores an unsigned word. @returns false on a bus error; nothing is then stored. */
   write32(address: PhysAddr, value: number): boolean;
@@ -34,6 +36,8 @@ export interface RamBank {
   readonly sizeBytes: number;
 }
 
+/** Up to this many bytes a loop beats `set(subarray)`, which makes an object each time. */
+const LOOP_BYTES = 64;
 const DENSE_LIMIT = 256 * 1024 * 1024;
 const CHUNK_BYTES = 64 * 1024;
 
@@ -91,7 +95,8 @@ export class PhysicalMemory implements MemoryPort {
   }
 
   #find(address: number, sizeBytes: number): BankStore | undefined {
-    for (const store of this.#stores) {
+    for (let i = 0; i < this.#stores.length; i++) {
+      const store = this.#stores[i] as BankStore;
       if (address >= store.base && address + sizeBytes <= store.end) return store;
     }
     return undefined;
@@ -122,11 +127,21 @@ class DenseBank implements BankStore {
   }
 
   read(offset: number, into: Uint8Array): void {
-    into.set(this.#bytes.subarray(offset, offset + into.length));
+    if (into.length <= LOOP_BYTES) {
+      const bytes = this.#bytes;
+      for (let i = 0; i < into.length; i++) into[i] = bytes[offset + i] as number;
+    } else {
+      into.set(this.#bytes.subarray(offset, offset + into.length));
+    }
   }
 
   write(offset: number, from: Uint8Array): void {
-    this.#bytes.set(from, offset);
+    if (from.length <= LOOP_BYTES) {
+      const bytes = this.#bytes;
+      for (let i = 0; i < from.length; i++) bytes[offset + i] = from[i] as number;
+    } else {
+      this.#bytes.set(from, offset);
+    }
   }
 
   read32(offset: number): number {

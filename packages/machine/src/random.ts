@@ -1,17 +1,28 @@
 /** Seeded randomness. The only source of chance in the libraries; the same seed gives the same numbers. */
 import { uniformInt } from 'pure-rand/distribution/uniformInt';
-import { xoroshiro128plus } from 'pure-rand/generator/xoroshiro128plus';
+import { xoroshiro128plus, xoroshiro128plusFromState } from 'pure-rand/generator/xoroshiro128plus';
 import type { RandomGenerator } from 'pure-rand/types/RandomGenerator';
 
 /** One sequence of numbers. */
 export class Random {
   readonly seed: number;
-  readonly #generator: RandomGenerator;
+  #generator: RandomGenerator;
 
   /** @param seed any 32-bit integer */
   constructor(seed: number) {
     this.seed = seed | 0;
     this.#generator = xoroshiro128plus(this.seed);
+  }
+
+  /** Where the sequence stands, as plain data; see `restore`. */
+  snapshot(): readonly number[] {
+    return this.#generator.getState();
+  }
+
+  /** Goes on as the sequence did whose snapshot this is; without one, from its start. */
+  restore(snapshot?: readonly number[]): void {
+    this.#generator =
+      snapshot === undefined ? xoroshiro128plus(this.seed) : xoroshiro128plusFromState(snapshot);
   }
 
   /** An integer from `min` to `max`, both included. */

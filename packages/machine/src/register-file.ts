@@ -85,6 +85,13 @@ export class RegisterFile {
     return Object.fromEntries(this.registers.map((r, i) => [r.name, this.#values[i] as number]));
   }
 
+  /** Stores what `dump` gave; registers it does not name keep their value. No hook runs. */
+  restore(values: Readonly<Record<string, number>>): void {
+    this.registers.forEach((register, index) => {
+      this.#values[index] = values[register.name] ?? (this.#values[index] as number);
+    });
+  }
+
   #indexOf(register: Register): number {
     const index = this.#byOffset.get(register.offset);
     if (index === undefined || this.registers[index] !== register) {
