@@ -44,7 +44,7 @@ export function checkLayers(root, map) {
         if (why)
           problems.push(`packages/${folder}/package.json:${lineOf(manifestText, field, name)}: ${why}`);
       }
-    for (const part of ['src', 'test'])
+    for (const part of ['src', 'test', 'bench'])
       for (const file of sourceFiles(join(home, part)))
         for (const found of importsOf(file)) {
           imports += 1;
@@ -103,15 +103,15 @@ function badImport(ctx, part, file, specifier) {
     .join('/');
   const target = folderOf.get(name);
   if (target === folder) {
-    return part === 'test' ? undefined : `'${specifier}' is the package itself. Import it relatively.`;
+    return part !== 'src' ? undefined : `'${specifier}' is the package itself. Import it relatively.`;
   }
-  const fields = part === 'test' ? FIELDS : FIELDS.filter((field) => field !== 'devDependencies');
+  const fields = part !== 'src' ? FIELDS : FIELDS.filter((field) => field !== 'devDependencies');
   if (!target) {
     // A package of types only, such as @types/node, is declared under its own name.
     if (fields.some((field) => manifest[field]?.[name] !== undefined)) return undefined;
-    return `'${name}' is not declared. Add it to ${part === 'test' ? 'devDependencies' : 'dependencies'} of packages/${folder}.`;
+    return `'${name}' is not declared. Add it to ${part !== 'src' ? 'devDependencies' : 'dependencies'} of packages/${folder}.`;
   }
-  if (part === 'test') {
+  if (part !== 'src') {
     if (!testMayImport(map, folder, row, target))
       return `the tests of '${folder}' (layer ${row.layer}) may not import '${name}' (layer ${map.packages[target].layer}). Move the test up, or add testImports to the map.`;
   } else {
@@ -121,7 +121,7 @@ function badImport(ctx, part, file, specifier) {
       return `'${specifier}' is not allowed here. ${allowedHint(allowed)}`;
   }
   if (fields.some((field) => manifest[field]?.[name] !== undefined)) return undefined;
-  return `'${name}' is allowed but not declared. Add it to ${part === 'test' ? 'devDependencies' : 'dependencies'} of packages/${folder}.`;
+  return `'${name}' is allowed but not declared. Add it to ${part !== 'src' ? 'devDependencies' : 'dependencies'} of packages/${folder}.`;
 }
 
 function badRelative({ folder, row, home }, part, file, specifier) {
@@ -129,7 +129,7 @@ function badRelative({ folder, row, home }, part, file, specifier) {
   const to = slashes(relative(home, resolve(file, '..', specifier)));
   if (to === '..' || to.startsWith('../'))
     return `'${specifier}' leaves the package. Import it by its package's name.`;
-  if (part === 'test') return undefined;
+  if (part !== 'src') return undefined;
   if (!to.startsWith('src/'))
     return `'${specifier}' leaves src of '${folder}'. Move what it needs to src: only that is published.`;
   // A folder with a narrow list must not get the rest by way of a neighbour.

@@ -10,7 +10,7 @@ import {
   type LeafAttributes,
   type ShortDescriptorFormat,
 } from '../src/index.ts';
-import { decodeLeaf } from '../src/layout/index.ts';
+import { decodeLeaf, supersectionHighBits } from '../src/layout/index.ts';
 import { FakeTableMemory } from './fake-table-memory.ts';
 
 const RW: LeafAttributes = {
@@ -213,11 +213,9 @@ describe('decodeLeaf', () => {
     }
   });
 
-  test('fills the object it is given, whatever stood there', () => {
-    const into = { ...decodeLeaf('small', 0xffff_ffff) };
-    for (const [kind, word] of [...WORDS, ['small', 2] as const, ['section', 0xfff0_0002] as const]) {
-      expect(decodeLeaf(kind, word >>> 0, into)).toBe(into);
-      expect(into).toEqual(decodeLeaf(kind, word >>> 0));
-    }
+  test('PA[39:32] of a supersection are bits 8:5 and 23:20', () => {
+    expect(supersectionHighBits(0x8707_1c1e)).toBe(0);
+    expect(supersectionHighBits(0x0050_0142)).toBe(0xa5);
+    expect(supersectionHighBits(0x00f0_01e0)).toBe(0xff);
   });
 });

@@ -1,4 +1,4 @@
-/** The V2P operations: translation on request of software, answered in PAR (R7 to R16). */
+/** The V2P operations: translation on request of software, answered in PAR (R7 to R17). */
 import { encode, extract, type Register } from '@iommu-lab/machine';
 import {
   INNER_SHAREABLE,
@@ -13,14 +13,20 @@ import {
   USER_WRITE,
 } from './attributes.ts';
 import type { ContextBank } from './context-bank.ts';
+import type { Readings } from './readings.ts';
 import { PAR, V2PPR, V2PPW, V2PSR, V2PUR, V2PUW } from './regs/index.ts';
-import type { Translator } from './translate.ts';
-import { NO_FAULT } from './walk.ts';
+import { NO_ENTRY, vmidTag, type Tlb } from './tlb.ts';
+import type { TranslationOutput } from './translated.ts';
+import { refusalOf, type Translator } from './translate.ts';
+import { FAULT_PERMISSION, FAULT_TLB_MISS, FAULT_TRANSLATION, NO_FAULT } from './walk.ts';
 
 const FAULT = 1;
 
 /** The trigger registers and the right each asks for (R16). */
-export const PROBES: readonly { readonly register: Register; readonly right: number }[] = [
+export const PROBES: readonly {
+  readonly register: Register;
+  readonly right: number;
+}[] = [
   { register: V2PPR, right: PRIVILEGED_READ },
   { register: V2PPW, right: PRIVILEGED_WRITE },
   { register: V2PUR, right: USER_READ },
@@ -28,31 +34,46 @@ export const PROBES: readonly { readonly register: Register; readonly right: num
 ];
 
 /**
- * Carries out a V2P operation with data word `request`. Only PAR and V2PSR change, whatever comes out (R14).
+ * Carries out a V2P operation with data word `request`. Only PAR, V2PSR and the TLB change, whatever comes out (R14).
  * A bank that does not translate answers with the address itself (fixed choice).
+ * @returns NO_FAULT or the FSR bits of the failure
  */
 export function probeAddress(
+  tlb: Tlb,
   translator: Translator,
   bank: ContextBank,
   right: number,
   request: number,
-): void {
+  readings: Readings,
+): number {
   const { registers } = bank;
   const page = (request & 0xfffff000) >>> 0;
   if (!bank.isEnabled) {
     registers.set(PAR, page);
     registers.set(V2PSR, 0);
-    return;
+    return NO_FAULT;
   }
-  const fault = translator.translate(bank, bank.vmid, page, right, false, bank.probeWalksOnMiss);
-  registers.set(PAR, fault === NO_FAULT ? success(translator.output) : fault | FAULT);
-  const isHit = translator.isHit;
-  registers.set(V2PSR, encode(V2PSR, isHit ? { HIT: 1, INDEX: translator.entry } : {}));
+  const tag = bank.tag | vmidTag(bank.vmid);
+  const hit = tlb.lookup(tag, page);
+  registers.set(V2PSR, encode(V2PSR, hit < 0 ? {} : { HIT: 1, INDEX: hit }));
+  const found = translator.probe(bank, tag, page);
+  const { output } = translator;
+  const fault = asRead(found === NO_FAULT ? refusalOf(output.attributes, right, false) : found, readings);
+  registers.set(PAR, fault === NO_FAULT ? success(output) : fault | FAULT);
+  const index = extract(request, V2PPR.fields.INDEX);
+  if (fault === NO_FAULT && bank.lock.loads && index < tlb.entries) translator.lock(bank, tag, page, index);
+  else if (found === NO_FAULT && hit === NO_ENTRY) translator.load(bank, tag, page);
+  return fault;
 }
 
-function success(output: Uint32Array): number {
-  const address = output[0] as number;
-  const attributes = output[1] as number;
+/** The outcome of a translation in the chosen readings. */
+function asRead(fault: number, { probeRights, probeMissStatus }: Readings): number {
+  if ((fault & FAULT_PERMISSION) !== 0 && probeRights === 'unchecked') return NO_FAULT;
+  if (fault === FAULT_TLB_MISS && probeMissStatus === 'translation') return FAULT_TRANSLATION;
+  return fault;
+}
+
+function success({ address, attributes }: TranslationOutput): number {
   const isSuper = ((attributes >>> SIZE_SHIFT) & 3) === SIZE_SUPERSECTION;
   const isInner = (attributes & INNER_SHAREABLE) !== 0;
   const word = encode(PAR, {

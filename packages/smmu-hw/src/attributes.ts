@@ -1,6 +1,6 @@
 /**
  * What a translation carries besides its address, in one word: the layout of TLBTR0 (rights, memory type,
- * shareability, size code), and one bit of our own in a gap of it.
+ * shareability, size code), and three bits of our own in a gap of it.
  */
 import { maskOf } from '@iommu-lab/machine';
 import { TLBTR0 } from './regs/index.ts';
@@ -19,6 +19,11 @@ export const MEMORY_TYPE_SHIFT: number = TLBTR0.fields.MT.shift;
 export const SIZE_SHIFT: number = TLBTR0.fields.DPSIZR.shift;
 /** Inner or outer policy is cacheable. Not part of TLBTR0. */
 export const CACHEABLE: number = 1 << 24;
+/** The entry says that a walk found nothing (R26). Not part of TLBTR0. */
+export const FAILED_WALK: number = 1 << 25;
+/** The physical address has bits above 31. Not part of TLBTR0. */
+export const EXTENDED_ADDRESS: number = 1 << 26;
+const OWN_BITS = CACHEABLE | FAILED_WALK | EXTENDED_ADDRESS;
 
 /** Size codes: position in LEAF_SIZES. */
 export const SIZE_SMALL = 0;
@@ -26,8 +31,13 @@ export const SIZE_LARGE = 1;
 export const SIZE_SECTION = 2;
 export const SIZE_SUPERSECTION = 3;
 
+/** Mask of an offset in the page of a translation: 4 KiB shifted by 4 bits for each step of the size code. */
+export function offsetMask(attributes: number): number {
+  return (0x1000 << ((attributes >>> (SIZE_SHIFT - 2)) & 12)) - 1;
+}
+
 /** What TLBTR0 shows of an attribute word. */
 export function toTlbtr0(attributes: number): number {
   const size = (attributes >>> SIZE_SHIFT) & 3;
-  return ((attributes & ~CACHEABLE) | (size << TLBTR0.fields.DPSIZC.shift)) >>> 0;
+  return ((attributes & ~OWN_BITS) | (size << TLBTR0.fields.DPSIZC.shift)) >>> 0;
 }

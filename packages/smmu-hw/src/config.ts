@@ -1,8 +1,6 @@
-/**
- * What differs from instance to instance, and what the public sources leave open. Every open point that a model must
- * decide is a named choice here with the default the project stands by; MANUAL.md lists them beside the rules.
- */
+/** What differs from instance to instance: its geometry, and how it reads what the public sources leave open. */
 import { LabError, isPowerOfTwo } from '@iommu-lab/machine';
+import { resolveReadings, type Readings } from './readings.ts';
 import { MAX_CONTEXT_BANKS, MAX_STREAMS } from './regs/index.ts';
 
 /** One instance, as the board describes it. */
@@ -20,60 +18,37 @@ export interface MsmSmmuConfig {
   /** Which way of a full set is replaced; `round-robin` unless given. Open point 8. */
   readonly tlbReplacement?: 'round-robin' | 'random';
   /**
-   * Which bits of TTBR0 are the table base. `aligned-16k` (default, R35): always [31:14].
-   * `by-ttbcr-n`: [31:14-N], as in the ARMv7 architecture.
+   * Blocks of the block fetch buffer at each level of the tables, 0..16 (the victim fields have 4 bits); 0 = there is
+   * none, unless given. It is used by banks whose BFBCR.BFBDFE is 1 (R26, R60). Open point 8.
    */
-  readonly ttbr0Base?: 'aligned-16k' | 'by-ttbcr-n';
-  /**
-   * What CTX_TLBIALL drops. `vmid` (default, R21): every entry whose VMID is the bank's CBVMID.
-   * `vmid-and-asid`: of those, the ones with the bank's ASID, and global ones. `bank`: the entries this bank loaded.
-   * Open point 4.
-   */
-  readonly contextInvalidateScope?: 'vmid' | 'vmid-and-asid' | 'bank';
-  /**
-   * M2VCBR.VMID differs from CBACR.CBVMID. `allowed` (default): it translates, entries are tagged with the stream's
-   * VMID. `global-error`: ESR.CFG, the access is terminated. Open point 4.
-   */
-  readonly vmidMismatch?: 'allowed' | 'global-error';
-  /** Which value of RESUME.TNR terminates; 1 unless given (R51). Open point 5. */
-  readonly resumeTerminates?: 0 | 1;
-  /**
-   * Whether clearing FSR.SS (through FSR or FSRRESTORE) ends a stall, by terminating; false unless given (R52).
-   * Open point 5.
-   */
-  readonly clearingStallStatusReleases?: boolean;
-  /**
-   * M2VCBR.BYPASSD=1 on an access that would bypass. `global-error` (default): ESR.BYPASS, the access is terminated.
-   * `ignored`: it passes. Open point 2.
-   */
-  readonly bypassDisable?: 'global-error' | 'ignored';
+  readonly fetchBlocks?: number;
   /** REV; 0 unless given. Open point 1. */
   readonly revision?: number;
   /** Emits `smmu:translate` for each access; false unless given. For looking at single accesses, not for load. */
   readonly traceAccesses?: boolean;
+  /** How open points are read; the defaults of `OPEN_POINTS` unless given. */
+  readonly readings?: Partial<Readings>;
 }
 
 /** The configuration with every choice made. */
-export type ResolvedConfig = Required<MsmSmmuConfig>;
+export interface ResolvedConfig extends Required<MsmSmmuConfig> {
+  readonly readings: Readings;
+}
 
-/** Fills in the defaults. @throws LabError EINVAL on counts the register layout or the TLB cannot hold. */
+/** Fills in the defaults. @throws LabError EINVAL on what the register layout or the TLB cannot hold, or no reading. */
 export function resolveConfig(config: MsmSmmuConfig): ResolvedConfig {
   const resolved: ResolvedConfig = {
     streams: 32,
     tlbEntries: 64,
     tlbWays: 4,
     tlbReplacement: 'round-robin',
-    ttbr0Base: 'aligned-16k',
-    contextInvalidateScope: 'vmid',
-    vmidMismatch: 'allowed',
-    resumeTerminates: 1,
-    clearingStallStatusReleases: false,
-    bypassDisable: 'global-error',
+    fetchBlocks: 0,
     revision: 0,
     traceAccesses: false,
     ...config,
+    readings: resolveReadings(config.readings),
   };
-  const { name, contextBanks, streams, tlbEntries, tlbWays } = resolved;
+  const { name, contextBanks, streams, tlbEntries, tlbWays, fetchBlocks } = resolved;
   if (!isCount(contextBanks, MAX_CONTEXT_BANKS) || !isCount(streams, MAX_STREAMS)) {
     throw new LabError('EINVAL', `${name}: 1..255 context banks and 1..512 streams fit the register window`, {
       contextBanks,
@@ -85,6 +60,9 @@ export function resolveConfig(config: MsmSmmuConfig): ResolvedConfig {
       tlbEntries,
       tlbWays,
     });
+  }
+  if (fetchBlocks !== 0 && !isCount(fetchBlocks, 16)) {
+    throw new LabError('EINVAL', `${name}: the block fetch buffer has 0..16 blocks a level`, { fetchBlocks });
   }
   return resolved;
 }

@@ -2,28 +2,42 @@
  * One context bank: its registers, and what translation needs of them, decoded at each register write so that an
  * access finds plain numbers.
  */
-import { RegisterFile, extract, type Register } from '@iommu-lab/machine';
+import { RegisterFile, extract, type Register, type ResumeOutcome, type World } from '@iommu-lab/machine';
 import type { ResolvedConfig } from './config.ts';
 import { implementedBits } from './implemented.ts';
 import { MEMORY_TABLE_WORDS, fillMemoryTable, redirectMask } from './memory-type.ts';
 import {
   ACTLR,
+  BFBCR,
   CONTEXTIDR,
   CONTEXT_REGISTERS,
   NMRR,
   PRRR,
   SCTLR,
+  TLBLCKR,
   TTBCR,
   TTBR0,
   TTBR1,
 } from './regs/index.ts';
-import type { StallQueue } from './stall.ts';
+import { StallQueue } from './stall.ts';
+import { contextTag } from './tlb.ts';
 
 /** ACTLR.TLBMCFG and V2PCFG: walk on a miss (R33). */
 const WALK_ON_MISS = 3;
+const UNKNOWN_POLICY = 2;
 /** ACTLR.PRIVCFG, as in later ARM SMMUs. */
 const PRIVCFG_USER = 2;
 const PRIVCFG_PRIVILEGED = 3;
+
+/** TLBLCKR, decoded. */
+export interface TlbLock {
+  /** V2P operations load locked entries. */
+  loads: boolean;
+  /** Locked entries survive CTX_TLBIALL, TLBIASID, TLBIVAA. */
+  sparesAtAll: boolean;
+  sparesAtAsid: boolean;
+  sparesAtAddress: boolean;
+}
 
 /** A bank. What stands decoded in it changes with a register write only. */
 export class ContextBank {
@@ -31,6 +45,8 @@ export class ContextBank {
   readonly registers: RegisterFile;
   readonly stall: StallQueue;
 
+  /** An access of the bank needs nothing but translation: enabled, not blocked, nothing special in the way. */
+  isReady = false;
   /** SCTLR.M. */
   isEnabled = false;
   hasAccessFlag = false;
@@ -38,21 +54,36 @@ export class ContextBank {
   ignoresAccessFlag = false;
   isBigEndian = false;
   asid = 0;
+  /** What the bank's look-ups compare, but for the VMID. */
+  tag = 0;
+  /** Hears of changes of `tag` and `isReady`. */
+  onChange: () => void = () => {};
   /** CBACR.CBVMID and IRPTNDX; the device sets them. */
   vmid = 0;
   interruptIndex = 0;
   walksOnMiss = false;
   probeWalksOnMiss = false;
+  prefetches = false;
   stallsOnFault = false;
   interruptEnabled = false;
+  /** How an access ends that a fault terminates. */
+  terminatedOutcome: ResumeOutcome = 'terminate';
   /** Privilege of every access if overridden. */
   privilegeOverride: boolean | undefined;
   redirects = 0;
+  readonly lock: TlbLock = {
+    loads: false,
+    sparesAtAll: false,
+    sparesAtAsid: false,
+    sparesAtAddress: false,
+  };
+  /** Ordinary loads use no TLB index below it (TLBLCKR.FLOOR). */
+  lockFloor = 0;
   /** Attribute bits by descriptor class. */
-  readonly memoryTable: Uint32Array = new Uint32Array(MEMORY_TABLE_WORDS);
+  readonly memoryTable: Int32Array = new Int32Array(MEMORY_TABLE_WORDS);
   /** TTBCR.N as the number of bits an address is shifted to see its top N; 32 = no split. */
   splitShift = 32;
-  /** Table bases, whether walks through them are off (PD0, PD1), and whether they see the CPU's cache (R54). */
+  /** Table bases as signed words, whether walks through them are off (PD0, PD1), and whether they see the CPU's cache (R54). */
   tableBase0 = 0;
   tableBase1 = 0;
   walkDisabled0 = false;
@@ -60,17 +91,18 @@ export class ContextBank {
   walkSnoops0 = false;
   walkSnoops1 = false;
 
-  readonly #ttbr0Base: ResolvedConfig['ttbr0Base'];
+  readonly #config: ResolvedConfig;
+  #isHeldUp = false;
 
-  constructor(index: number, config: ResolvedConfig, stall: StallQueue) {
+  constructor(world: World, index: number, config: ResolvedConfig) {
     this.index = index;
-    this.stall = stall;
-    this.#ttbr0Base = config.ttbr0Base;
+    this.#config = config;
+    this.stall = new StallQueue(world, `${config.name} bank ${index}`, () => this.#refresh());
     this.registers = new RegisterFile(CONTEXT_REGISTERS);
     for (const register of CONTEXT_REGISTERS) {
       if (register.access === 'rw') this.on(register, () => {});
     }
-    for (const register of [SCTLR, ACTLR, CONTEXTIDR, TTBR0, TTBR1, TTBCR, PRRR, NMRR]) {
+    for (const register of [CONTEXTIDR, TTBR0, TTBR1, TTBCR, PRRR, NMRR, TLBLCKR, BFBCR]) {
       this.on(register, () => this.decode());
     }
     this.decode();
@@ -79,7 +111,16 @@ export class ContextBank {
   /** Hangs an effect on a register; what is kept of the written word is limited to the implemented bits. */
   on(register: Register, afterWrite: (value: number) => void): void {
     const mask = register.access === 'rw' ? implementedBits(register) : 0xffffffff;
-    this.registers.on(register, { beforeWrite: (value) => (value & mask) >>> 0, afterWrite });
+    this.registers.on(register, {
+      beforeWrite: (value) => (value & mask) >>> 0,
+      afterWrite,
+    });
+  }
+
+  /** Something outside the bank forbids that its accesses go straight to translation (CR.CLIENTPD). */
+  holdUp(isHeldUp: boolean): void {
+    this.#isHeldUp = isHeldUp;
+    this.#refresh();
   }
 
   /** Takes over what the registers say. */
@@ -88,22 +129,39 @@ export class ContextBank {
     const sctlr = registers.get(SCTLR);
     this.isEnabled = extract(sctlr, SCTLR.fields.M) === 1;
     this.hasAccessFlag = extract(sctlr, SCTLR.fields.AFE) === 1;
-    this.updatesAccessFlag = extract(sctlr, SCTLR.fields.HAF) === 1;
+    this.updatesAccessFlag =
+      extract(sctlr, SCTLR.fields.HAF) === 1 && this.#config.readings.hardwareAccessFlag === 'updates';
     this.ignoresAccessFlag = extract(sctlr, SCTLR.fields.AFFD) === 1;
     this.isBigEndian = extract(sctlr, SCTLR.fields.BE) === 1;
     this.asid = extract(registers.get(CONTEXTIDR), CONTEXTIDR.fields.ASID);
+    const isShared = this.#config.readings.tlbTags === 'vmid-and-asid';
+    this.tag = contextTag(this.asid, isShared ? undefined : this.index);
     const isRemapped = extract(sctlr, SCTLR.fields.TRE) === 1;
     fillMemoryTable(this.memoryTable, isRemapped, registers.get(PRRR), registers.get(NMRR));
+    this.prefetches =
+      extract(registers.get(BFBCR), BFBCR.fields.BFBDFE) === 1 && this.#config.fetchBlocks > 0;
     this.#decodeActlr(registers.get(ACTLR));
     this.#decodeTables(registers.get(TTBCR), registers.get(TTBR0), registers.get(TTBR1));
+    this.#decodeLock(registers.get(TLBLCKR));
+    this.#refresh();
+  }
+
+  #refresh(): void {
+    const { readings, traceAccesses } = this.#config;
+    const isWatched = traceAccesses || readings.vmidMismatch === 'global-error';
+    this.isReady = this.isEnabled && !this.#isHeldUp && !isWatched && !this.stall.isBlocked;
+    this.onChange();
   }
 
   #decodeActlr(actlr: number): void {
     const { fields } = ACTLR;
-    this.walksOnMiss = extract(actlr, fields.TLBMCFG) === WALK_ON_MISS;
-    this.probeWalksOnMiss = extract(actlr, fields.V2PCFG) === WALK_ON_MISS;
+    this.walksOnMiss = this.#walks(extract(actlr, fields.TLBMCFG));
+    this.probeWalksOnMiss = this.#walks(extract(actlr, fields.V2PCFG));
     this.stallsOnFault = extract(actlr, fields.CFCFG) === 1;
     this.interruptEnabled = extract(actlr, fields.CFEIE) === 1;
+    const givesError =
+      this.#config.readings.terminatedAccess === 'error' || extract(actlr, fields.CFERE) === 1;
+    this.terminatedOutcome = givesError ? 'terminate' : 'ignore';
     this.redirects = redirectMask(
       extract(actlr, fields.RCNSH),
       extract(actlr, fields.RCISH),
@@ -114,9 +172,14 @@ export class ContextBank {
       privilege === PRIVCFG_PRIVILEGED ? true : privilege === PRIVCFG_USER ? false : undefined;
   }
 
+  #walks(policy: number): boolean {
+    if (policy === UNKNOWN_POLICY) return this.#config.readings.missPolicyTwo === 'walks';
+    return policy === WALK_ON_MISS;
+  }
+
   #decodeTables(ttbcr: number, ttbr0: number, ttbr1: number): void {
     const n = extract(ttbcr, TTBCR.fields.N);
-    const lowBits = this.#ttbr0Base === 'by-ttbcr-n' ? 14 - n : 14;
+    const lowBits = this.#config.readings.ttbr0Base === 'by-ttbcr-n' ? 14 - n : 14;
     this.splitShift = 32 - n;
     this.tableBase0 = ttbr0 & (-1 << lowBits);
     this.tableBase1 = ttbr1 & (-1 << 14);
@@ -124,6 +187,17 @@ export class ContextBank {
     this.walkDisabled1 = extract(ttbcr, TTBCR.fields.PD1) === 1;
     this.walkSnoops0 = isCacheableWalk(ttbr0);
     this.walkSnoops1 = isCacheableWalk(ttbr1);
+  }
+
+  #decodeLock(tlblckr: number): void {
+    const { fields } = TLBLCKR;
+    const isThere = this.#config.readings.lockdown === 'entries';
+    const { lock } = this;
+    lock.loads = isThere && extract(tlblckr, fields.LKE) === 1;
+    lock.sparesAtAll = isThere && extract(tlblckr, fields.TLBIALLCFG) === 1;
+    lock.sparesAtAsid = isThere && extract(tlblckr, fields.TLBIASIDCFG) === 1;
+    lock.sparesAtAddress = isThere && extract(tlblckr, fields.TLBIVAACFG) === 1;
+    this.lockFloor = isThere ? extract(tlblckr, fields.FLOOR) : 0;
   }
 }
 

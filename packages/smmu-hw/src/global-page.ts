@@ -7,8 +7,6 @@ import { implementedBits } from './implemented.ts';
 import {
   CBACR,
   CR,
-  ESR,
-  ESRRESTORE,
   GLOBAL_REGISTERS,
   IDR,
   M2VCBR,
@@ -22,6 +20,16 @@ import {
 import type { StreamMap } from './stream-map.ts';
 import type { Tlb } from './tlb.ts';
 
+/** What the global page holds. */
+export interface GlobalPageSnapshot {
+  readonly registers: Readonly<Record<string, number>>;
+  /** M2VCBR words by machine id, CBACR words by bank. */
+  readonly streams: readonly number[];
+  readonly bankAttributes: readonly number[];
+  /** What TLBRSW was written last. */
+  readonly selected: number;
+}
+
 /** The global page of one instance. */
 export class GlobalPage {
   readonly registers: RegisterFile;
@@ -32,6 +40,7 @@ export class GlobalPage {
   readonly #banks: readonly ContextBank[];
   readonly #tlb: Tlb;
   readonly #bankAttributes: Uint32Array;
+  #selected = 0;
 
   constructor(config: ResolvedConfig, streams: StreamMap, banks: readonly ContextBank[], tlb: Tlb) {
     this.#config = config;
@@ -43,15 +52,30 @@ export class GlobalPage {
     for (const register of GLOBAL_REGISTERS) {
       if (register.access === 'rw') this.on(register, () => {});
     }
-    this.on(ESRRESTORE, (value) => this.registers.set(ESR, (value & implementedBits(ESR)) >>> 0));
-    this.on(TLBRSW, (value) => this.#selectEntry(value));
+    this.on(TLBRSW, (value) => {
+      this.#selected = value;
+      this.#showSelected();
+    });
+    if (config.readings.selectedEntry === 'live') {
+      for (const register of [TLBTR0, TLBTR1, TLBTR2]) {
+        this.registers.on(register, {
+          onRead: () => {
+            this.#showSelected();
+            return this.registers.get(register);
+          },
+        });
+      }
+    }
     this.#identify();
   }
 
   /** Hangs an effect on one of the registers. */
   on(register: Register, afterWrite: (value: number) => void): void {
     const mask = register.access === 'rw' ? implementedBits(register) : 0xffffffff;
-    this.registers.on(register, { beforeWrite: (value) => (value & mask) >>> 0, afterWrite });
+    this.registers.on(register, {
+      beforeWrite: (value) => (value & mask) >>> 0,
+      afterWrite,
+    });
   }
 
   /** Whether a one-bit field of CR is 1. */
@@ -59,9 +83,19 @@ export class GlobalPage {
     return extract(this.registers.get(CR), field) === 1;
   }
 
+  /** CR.CLIENTPD: every access bypasses. */
+  get isClientPortOff(): boolean {
+    return this.#config.readings.clientPortDisable === 'bypass' && this.isSet(CR.fields.CLIENTPD);
+  }
+
+  /** CR.STALLD: no fault stalls. */
+  get isStallOff(): boolean {
+    return this.#config.readings.stallDisable === 'terminates' && this.isSet(CR.fields.STALLD);
+  }
+
   /** An offset inside the window; 0 where nothing is, as for banks that do not exist (R1). */
   read(offset: number): number {
-    const mid = indexIn(offset, M2VCBR.offset, this.#streams.streams);
+    const mid = indexIn(offset, M2VCBR.offset, this.#streams.streams.length);
     if (mid !== undefined) return this.#streams.word(mid);
     const bank = indexIn(offset, CBACR.offset, this.#banks.length);
     if (bank !== undefined) return this.#bankAttributes[bank] as number;
@@ -69,7 +103,7 @@ export class GlobalPage {
   }
 
   write(offset: number, value: number): void {
-    const mid = indexIn(offset, M2VCBR.offset, this.#streams.streams);
+    const mid = indexIn(offset, M2VCBR.offset, this.#streams.streams.length);
     if (mid !== undefined) {
       this.#streams.set(mid, value);
       return;
@@ -79,8 +113,26 @@ export class GlobalPage {
     else if (offset < WINDOW_BYTES) this.registers.write(offset, value);
   }
 
+  /** Every word of the page, as plain data. */
+  snapshot(): GlobalPageSnapshot {
+    return {
+      registers: this.registers.dump(),
+      streams: this.#streams.snapshot(),
+      bankAttributes: [...this.#bankAttributes],
+      selected: this.#selected,
+    };
+  }
+
+  restore(snapshot: GlobalPageSnapshot): void {
+    this.registers.restore(snapshot.registers);
+    snapshot.streams.forEach((word, mid) => this.#streams.set(mid, word));
+    snapshot.bankAttributes.forEach((word, bank) => this.#setBankAttributes(bank, word));
+    this.#selected = snapshot.selected;
+  }
+
   reset(): void {
     this.registers.reset();
+    this.#selected = 0;
     this.#streams.reset();
     for (let bank = 0; bank < this.#banks.length; bank++) this.#setBankAttributes(bank, 0);
     this.#identify();
@@ -108,31 +160,29 @@ export class GlobalPage {
     );
   }
 
-  /** TLBTR0 to TLBTR2 show the entry as it is when it is selected (R59). */
-  #selectEntry(selector: number): void {
-    const index = extract(selector, TLBRSW.fields.INDEX);
-    const isTlb = extract(selector, TLBRSW.fields.TLBBFBS) === 0;
+  /** Puts the selected entry, as it is now, into TLBTR0 to TLBTR2 (R59); the block fetch buffer shows nothing. */
+  #showSelected(): void {
+    const index = extract(this.#selected, TLBRSW.fields.INDEX);
+    const isTlb = extract(this.#selected, TLBRSW.fields.TLBBFBS) === 0;
     const tlb = this.#tlb;
     const isShown = isTlb && index < tlb.entries && tlb.isValid(index);
-    this.registers.set(TLBRSW, selector & implementedBits(TLBRSW));
-    this.registers.set(TLBTR0, isShown ? toTlbtr0(tlb.attributes[index] as number) : 0);
-    const page = isShown ? tlb.output(index, tlb.page(index)) : 0;
-    this.registers.set(
-      TLBTR1,
-      isShown ? encode(TLBTR1, { VMID: tlb.vmid(index), PA: extract(page, TLBTR1.fields.PA) }) : 0,
-    );
-    this.registers.set(
-      TLBTR2,
-      isShown
-        ? encode(TLBTR2, {
-            ASID: tlb.asid(index),
-            V: 1,
-            NV: tlb.isGlobal(index) ? 1 : 0,
-            VA: extract(tlb.page(index), TLBTR2.fields.VA),
-          })
-        : 0,
-    );
+    this.registers.set(TLBTR0, isShown ? toTlbtr0(tlb.attributes(index)) : 0);
+    this.registers.set(TLBTR1, isShown ? tlbtr1(tlb, index) : 0);
+    this.registers.set(TLBTR2, isShown ? tlbtr2(tlb, index) : 0);
   }
+}
+
+function tlbtr1(tlb: Tlb, index: number): number {
+  return encode(TLBTR1, { VMID: tlb.vmid(index), PA: extract(tlb.leaf(index).low, TLBTR1.fields.PA) });
+}
+
+function tlbtr2(tlb: Tlb, index: number): number {
+  return encode(TLBTR2, {
+    ASID: tlb.asid(index),
+    V: 1,
+    NV: tlb.isGlobal(index) ? 1 : 0,
+    VA: extract(tlb.page(index), TLBTR2.fields.VA),
+  });
 }
 
 /** Index of the word at `offset` in an array of `count` words at `start`. */

@@ -14,22 +14,19 @@ import {
 export const MT_NON_CACHEABLE = 0;
 export const MT_STRONGLY_ORDERED = 1;
 export const MT_DEVICE = 3;
+/** Write-back, write-allocate; 6 and 7 are the other cacheable ones. */
+export const MT_CACHEABLE = 5;
 
 /** Code by cache policy 0 non-cacheable, 1 WB-WA, 2 WT, 3 WB no WA. */
-const MT_BY_POLICY: readonly number[] = [MT_NON_CACHEABLE, 5, 6, 7];
+const MT_BY_POLICY: readonly number[] = [MT_NON_CACHEABLE, MT_CACHEABLE, 6, 7];
 
 const STRONGLY_ORDERED = (MT_STRONGLY_ORDERED << MEMORY_TYPE_SHIFT) | SHAREABLE;
 
-/** Words of a memory table: one for each {TEX[2:0], C, B, S}. */
+/** Words of a memory table: one for each {TEX[2:0], C, B, S}, as `leafMemoryClass` numbers them. */
 export const MEMORY_TABLE_WORDS = 64;
 
-/** Position in a memory table. */
-export function memoryTableIndex(tex: number, c: number, b: number, shareable: number): number {
-  return (tex << 3) | (c << 2) | (b << 1) | shareable;
-}
-
 /** Fills `table` with the attribute bits (memory type, shareability, cacheable) of every descriptor class. */
-export function fillMemoryTable(table: Uint32Array, isRemapped: boolean, prrr: number, nmrr: number): void {
+export function fillMemoryTable(table: Int32Array, isRemapped: boolean, prrr: number, nmrr: number): void {
   for (let index = 0; index < MEMORY_TABLE_WORDS; index++) {
     const shareable = index & 1;
     table[index] = isRemapped

@@ -1,5 +1,5 @@
 /** Access permission bits to the four rights of a TLB entry (R41). */
-import { PRIVILEGED_READ, PRIVILEGED_WRITE, USER_READ, USER_WRITE } from './attributes.ts';
+import { EXECUTE_NEVER, PRIVILEGED_READ, PRIVILEGED_WRITE, USER_READ, USER_WRITE } from './attributes.ts';
 
 const PRIVILEGED = PRIVILEGED_READ | PRIVILEGED_WRITE;
 
@@ -27,4 +27,16 @@ export function rightsOf(ap: number, hasAccessFlag: boolean): number {
 export function rightNeeded(isPrivileged: boolean, isWrite: boolean): number {
   if (isPrivileged) return isWrite ? PRIVILEGED_WRITE : PRIVILEGED_READ;
   return isWrite ? USER_WRITE : USER_READ;
+}
+
+const EVERY_RIGHT = PRIVILEGED | USER_READ | USER_WRITE;
+
+/** Whether an entry with these attributes lets every access through: then nobody needs to look at the access. */
+export function allowsAll(attributes: number): boolean {
+  return (attributes & (EVERY_RIGHT | EXECUTE_NEVER)) === EVERY_RIGHT;
+}
+
+/** Whether an entry with these attributes lets an access through that needs `right`. */
+export function isAllowed(attributes: number, right: number, isInstruction: boolean): boolean {
+  return (attributes & right) !== 0 && !(isInstruction && (attributes & EXECUTE_NEVER) !== 0);
 }

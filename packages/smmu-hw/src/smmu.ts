@@ -1,11 +1,10 @@
 /**
- * One MSM SMMU instance: its pins, and what happens at each of them. Long because it is where everything meets: what
- * each register write causes, and the ways an access can end.
+ * One MSM SMMU instance: its pins, and the ways an access can end. What a register write causes is in
+ * register-effects.ts.
  */
 import {
-  extract,
+  LabError,
   hex,
-  insert,
   maskOf,
   moveBytes,
   type AccessStatus,
@@ -15,47 +14,35 @@ import {
   type Iova,
   type MemoryPort,
   type MmioDevice,
-  type PhysAddr,
+  type ResumeOutcome,
   type World,
 } from '@iommu-lab/machine';
-import { PROBES, probeAddress } from './address-probe.ts';
 import { resolveConfig, type MsmSmmuConfig, type ResolvedConfig } from './config.ts';
 import { ContextBank } from './context-bank.ts';
-import { recordContextFault, recordGlobalError } from './fault.ts';
+import { FaultLines } from './fault-lines.ts';
+import { recordContextFault, recordGlobalError, type FailedAccess } from './fault.ts';
+import { FetchBuffer } from './fetch-buffer.ts';
 import { GlobalPage } from './global-page.ts';
 import { viewEntry, type TlbEntryView } from './inspection.ts';
+import { Maintenance } from './maintenance.ts';
+import { allowsAll, isAllowed, rightNeeded } from './permission.ts';
+import { wireRegisters } from './register-effects.ts';
+import { BANK_BYTES, FSR, WINDOW_BYTES } from './regs/index.ts';
+import { checkShape, parkedAccesses, shapeOf, type SmmuSnapshot } from './snapshot.ts';
+import type { ParkedAccess } from './stall.ts';
+import { SmmuStatistics } from './statistics.ts';
 import {
-  invalidateAddress,
-  invalidateAddressAllAsids,
-  invalidateAll,
-  invalidateAsid,
-  invalidateContext,
-  invalidateVmid,
-} from './invalidate.ts';
-import { isSnooped } from './memory-type.ts';
-import { rightNeeded } from './permission.ts';
-import {
-  BANK_BYTES,
-  CR,
-  CTX_TLBIALL,
-  FSR,
-  FSRRESTORE,
-  GLOBAL_TLBIALL,
-  RESUME,
-  SCTLR,
-  TLBIASID,
-  TLBIVA,
-  TLBIVAA,
-  TLBIVMID,
-  TLBLCKR,
-  WINDOW_BYTES,
-  ACTLR,
-} from './regs/index.ts';
-import { StallQueue } from './stall.ts';
-import { newStatistics, type SmmuStatistics } from './statistics.ts';
-import { StreamMap, bankOf, isBypassDisabled, isBypassSnooped, isNonSecure, vmidOf } from './stream-map.ts';
+  StreamMap,
+  bypassAttributes,
+  bypassRedirects,
+  isBypassDisabled,
+  isNonSecure,
+  vmidOf,
+  type Stream,
+} from './stream-map.ts';
 import { NO_ENTRY, Tlb } from './tlb.ts';
-import { Translator } from './translate.ts';
+import { LAST_ADDRESS, Translator, refusalOf } from './translate.ts';
+import { TranslationOutput, type Translated } from './translated.ts';
 import { NO_FAULT, Walker } from './walk.ts';
 
 /** What the instance is soldered to. */
@@ -71,43 +58,70 @@ export interface MsmSmmuWiring {
 }
 
 const STALLED = maskOf(FSR.fields.SS);
-const FSR_BITS: number = Object.values(FSR.fields).reduce((mask, field) => mask | maskOf(field), 0);
 
 /**
  * The device. Registers by `read32` and `write32` (offsets inside its 1 MiB window), bus accesses of masters by
- * `access` (streamId = machine id); interrupts on the two lines. Nothing at these pins throws.
+ * `access`, or by `translate` for a bus that moves the bytes itself (streamId = machine id); interrupts on the two
+ * lines. Nothing at these pins throws.
  */
 export class MsmSmmu implements MmioDevice, BusPort {
   readonly name: string;
   readonly config: ResolvedConfig;
   /** Counters, live; read them, do not write them. */
-  readonly statistics: SmmuStatistics = newStatistics();
+  readonly statistics: SmmuStatistics = new SmmuStatistics();
   readonly #world: World;
-  readonly #wiring: MsmSmmuWiring;
-  readonly #streams: StreamMap;
+  readonly #memory: MemoryPort;
+  readonly #snooped: MemoryPort;
+  readonly #output = new TranslationOutput();
   readonly #banks: readonly ContextBank[];
+  readonly #streams: StreamMap;
+  /** Those of the map: one step less for each access. */
+  readonly #streamList: readonly Stream[];
   readonly #tlb: Tlb;
+  readonly #fetchBuffer: FetchBuffer;
   readonly #translator: Translator;
   readonly #global: GlobalPage;
+  readonly #lines: FaultLines;
+  /** What the master gets to see of the last access that faulted. */
+  #refusal: ResumeOutcome = 'terminate';
 
-  /** @throws LabError EINVAL on a configuration the register window or the TLB cannot hold. */
+  /** @throws LabError EINVAL on a configuration the register window or the TLB cannot hold, or no reading. */
   constructor(world: World, config: MsmSmmuConfig, wiring: MsmSmmuWiring) {
-    this.config = resolveConfig(config);
+    const resolved = resolveConfig(config);
+    const { readings } = resolved;
+    this.config = resolved;
     this.name = config.name;
     this.#world = world;
-    this.#wiring = wiring;
-    this.#streams = new StreamMap(this.config.streams);
-    const random =
-      this.config.tlbReplacement === 'random' ? world.random.fork(`${this.name}/tlb`) : undefined;
-    this.#tlb = new Tlb(this.config.tlbEntries, this.config.tlbWays, random);
-    this.#translator = new Translator(this.#tlb, new Walker(wiring), this.statistics);
-    this.#banks = Array.from({ length: this.config.contextBanks }, (_, index) => {
-      return new ContextBank(index, this.config, new StallQueue(world, `${this.name} bank ${index}`));
+    this.#memory = wiring.memory;
+    this.#snooped = wiring.snooped;
+    const random = resolved.tlbReplacement === 'random' ? world.random.fork(`${this.name}/tlb`) : undefined;
+    this.#tlb = new Tlb(resolved.tlbEntries, resolved.tlbWays, readings.multiHit === 'fault', random);
+    this.#fetchBuffer = new FetchBuffer(resolved.fetchBlocks);
+    this.#translator = new Translator(
+      this.#output,
+      this.#tlb,
+      new Walker(wiring, this.#fetchBuffer, readings.supersections === '40-bit'),
+      this.statistics,
+      readings.failedWalks === 'kept',
+    );
+    this.#banks = Array.from(
+      { length: resolved.contextBanks },
+      (_, index) => new ContextBank(world, index, resolved),
+    );
+    this.#streams = new StreamMap(resolved.streams, this.#banks);
+    this.#streamList = this.#streams.streams;
+    this.#global = new GlobalPage(resolved, this.#streams, this.#banks, this.#tlb);
+    this.#lines = new FaultLines(wiring, this.#banks, this.#global, readings);
+    wireRegisters({
+      world,
+      config: resolved,
+      banks: this.#banks,
+      global: this.#global,
+      lines: this.#lines,
+      tlb: this.#tlb,
+      translator: this.#translator,
+      maintenance: new Maintenance(world, resolved, this.#tlb, this.#fetchBuffer, this.statistics),
     });
-    this.#global = new GlobalPage(this.config, this.#streams, this.#banks, this.#tlb);
-    this.#global.onRouting = () => this.#driveLines();
-    for (const bank of this.#banks) this.#wireBank(bank);
-    this.#wireGlobal();
   }
 
   read32(offset: number): number {
@@ -123,52 +137,86 @@ export class MsmSmmu implements MmioDevice, BusPort {
   }
 
   access(access: BusAccess): AccessStatus {
+    const status = this.translate(access);
+    if (status === 'done') {
+      const output = this.#output;
+      const port = output.isSnooped ? this.#snooped : this.#memory;
+      return moveBytes(port, output.address, access) ? 'done' : 'faulted';
+    }
+    if (status === 'parked' || this.#refusal === 'terminate') return status;
+    if (!access.isWrite) access.data.fill(0, access.offset, access.offset + access.length);
+    return 'done';
+  }
+
+  /**
+   * The address phase of an access alone: routing, translation, rights. After `done`, `translated` says where the
+   * bytes are; moving them is the caller's. After `parked`, the instance holds the access and will call its `resume`.
+   */
+  translate(access: BusAccess): AccessStatus {
     this.statistics.accesses++;
-    const mid = access.streamId;
-    if (mid >= this.#streams.streams) return this.#globalError(access, 'CFG', 0);
-    const route = this.#streams.word(mid);
-    const bank = this.#banks[bankOf(route)];
-    if (bank === undefined) return this.#globalError(access, 'CFG', route);
-    if (!bank.isEnabled) return this.#bypass(access, route);
-    if (bank.stall.isBlocked) {
-      bank.stall.join(access);
-      return 'parked';
-    }
-    const vmid = vmidOf(route);
-    if (vmid !== bank.vmid && this.config.vmidMismatch === 'global-error') {
-      return this.#globalError(access, 'CFG', route);
-    }
-    const { attributes } = access;
-    const isPrivileged = bank.privilegeOverride ?? attributes.isPrivileged;
-    const right = rightNeeded(isPrivileged, access.isWrite);
-    const translator = this.#translator;
-    const fault = translator.translate(
-      bank,
-      vmid,
-      access.address,
-      right,
-      attributes.isInstruction,
-      bank.walksOnMiss,
-    );
-    if (fault !== NO_FAULT) return this.#contextFault(bank, access, fault, isPrivileged, route);
-    this.statistics.translations++;
-    if (this.config.traceAccesses) this.#trace(access, bank);
-    const { memory, snooped } = this.#wiring;
-    const port = isSnooped(translator.output[1] as number, bank.redirects) ? snooped : memory;
-    return moveBytes(port, translator.output[0] as PhysAddr, access) ? 'done' : 'faulted';
+    const stream = this.#streamList[access.streamId];
+    if (stream === undefined || !stream.isReady) return this.#notReady(access, stream);
+    return this.#throughBank(access, stream);
+  }
+
+  /** The last access that was let through; the object is live, and a V2P operation changes it too. */
+  get translated(): Translated {
+    return this.#output;
   }
 
   /** Power-on state: registers at their reset values, TLB empty, parked accesses terminated, lines low. */
   reset(): void {
     for (const bank of this.#banks) {
-      bank.stall.terminateAll();
+      bank.stall.endAll('terminate');
       bank.registers.reset();
+      bank.holdUp(false);
       bank.decode();
     }
     this.#global.reset();
     this.#tlb.reset();
-    Object.assign(this.statistics, newStatistics());
-    this.#driveLines();
+    this.#fetchBuffer.reset();
+    this.statistics.reset();
+    this.#lines.drive();
+  }
+
+  /** The whole state as plain data, at any moment, stalled accesses included. */
+  snapshot(): SmmuSnapshot {
+    return {
+      shape: shapeOf(this.config),
+      global: this.#global.snapshot(),
+      banks: this.#banks.map((bank) => ({
+        registers: bank.registers.dump(),
+        stall: bank.stall.snapshot(),
+      })),
+      tlb: this.#tlb.snapshot(),
+      fetchBuffer: this.#fetchBuffer.snapshot(),
+      statistics: this.statistics.snapshot(),
+    };
+  }
+
+  /**
+   * Takes over a snapshot; accesses that this instance held are forgotten, not answered. Answers that were on their way
+   * when the snapshot was made are on their way again, as clock tasks of this instance's world.
+   * @param reissue gives the live access of its owner for one that was parked; a snapshot without one does not need it
+   * @throws LabError EINVAL, with nothing changed, on a snapshot of another shape, or if `reissue` is missing
+   */
+  restore(snapshot: SmmuSnapshot, reissue?: (parked: ParkedAccess) => BusAccess): void {
+    checkShape(this.config, snapshot);
+    const owners = liveAccesses(this.name, snapshot, reissue);
+    snapshot.banks.forEach((saved, index) => {
+      const bank = this.#banks[index] as ContextBank;
+      bank.registers.restore(saved.registers);
+      bank.stall.restore(saved.stall, (parked) => owners.get(parked) as BusAccess);
+    });
+    this.#global.restore(snapshot.global);
+    for (const bank of this.#banks) {
+      bank.holdUp(this.#global.isClientPortOff);
+      bank.decode();
+    }
+    this.#tlb.restore(snapshot.tlb);
+    this.#fetchBuffer.restore(snapshot.fetchBuffer);
+    Object.assign(this.statistics, snapshot.statistics);
+    this.#lines.drive();
   }
 
   /** Every valid TLB entry, by index. For observers: changes nothing. */
@@ -183,12 +231,10 @@ export class MsmSmmu implements MmioDevice, BusPort {
    * routed or not translated. For observers: changes nothing.
    */
   probeTlb(mid: number, iova: Iova): TlbEntryView | undefined {
-    if (mid >= this.#streams.streams || iova > 0xffffffff) return undefined;
-    const route = this.#streams.word(mid);
-    const bank = this.#banks[bankOf(route)];
-    if (bank === undefined || !bank.isEnabled) return undefined;
-    const entry = this.#tlb.lookup(vmidOf(route), bank.asid, iova);
-    return entry === NO_ENTRY ? undefined : viewEntry(this.#tlb, entry);
+    const stream = this.#streams.streams[mid];
+    if (stream?.bank?.isEnabled !== true || iova > LAST_ADDRESS) return undefined;
+    const entry = this.#tlb.lookup(stream.tag, iova);
+    return entry < 0 ? undefined : viewEntry(this.#tlb, entry);
   }
 
   #bankAt(offset: number): ContextBank | undefined {
@@ -196,164 +242,162 @@ export class MsmSmmu implements MmioDevice, BusPort {
     return this.#banks[Math.floor(offset / BANK_BYTES)];
   }
 
-  #wireBank(bank: ContextBank): void {
-    const { config } = this;
-    const tlb = this.#tlb;
-    bank.on(SCTLR, () => {
-      bank.decode();
-      // A bank that stops translating lets go of what it holds, as terminated: nothing it holds may bypass (R52).
-      if (!bank.isEnabled) this.#terminateStalled(bank);
-    });
-    bank.on(ACTLR, () => {
-      bank.decode();
-      this.#driveLines();
-    });
-    bank.on(FSR, () => this.#statusChanged(bank));
-    bank.on(FSRRESTORE, (value) => {
-      bank.registers.set(FSR, (value & FSR_BITS) >>> 0);
-      this.#statusChanged(bank);
-    });
-    bank.registers.on(TLBLCKR, {
-      beforeWrite: (value) =>
-        this.#global.isSet(CR.fields.TLBLKCRWE) ? value & TLBLCKR_BITS : bank.registers.get(TLBLCKR),
-    });
-    bank.on(CTX_TLBIALL, () => {
-      this.#dropped(
-        'CTX_TLBIALL',
-        bank,
-        invalidateContext(tlb, config.contextInvalidateScope, bank.index, bank.vmid, bank.asid),
-      );
-    });
-    bank.on(TLBIASID, (value) => {
-      this.#dropped('TLBIASID', bank, invalidateAsid(tlb, bank.vmid, extract(value, TLBIASID.fields.ASID)));
-    });
-    bank.on(TLBIVA, (value) => {
-      const asid = extract(value, TLBIVA.fields.ASID);
-      this.#dropped('TLBIVA', bank, invalidateAddress(tlb, bank.vmid, asid, value), value);
-    });
-    bank.on(TLBIVAA, (value) => {
-      this.#dropped('TLBIVAA', bank, invalidateAddressAllAsids(tlb, bank.vmid, value), value);
-    });
-    for (const { register, right } of PROBES) {
-      bank.on(register, (value) => probeAddress(this.#translator, bank, right, value));
-    }
-    bank.on(RESUME, (value) => this.#resume(bank, extract(value, RESUME.fields.TNR)));
+  /** A hot path: an access that the TLB answers, with a mapping open to all, needs nothing of what stands below. */
+  #throughBank(access: BusAccess, stream: Stream): AccessStatus {
+    const output = this.#output;
+    const va = access.address;
+    const entry = va > LAST_ADDRESS ? NO_ENTRY : this.#tlb.lookup(stream.tag, va);
+    if (entry < 0) return this.#pastTlb(access, stream, entry);
+    this.#tlb.read(entry, va, output);
+    if (!allowsAll(output.attributes)) return this.#byRights(access, stream);
+    if (output.path !== stream) output.path = stream;
+    if (output.access !== access) output.access = access;
+    return 'done';
   }
 
-  #wireGlobal(): void {
-    this.#global.on(GLOBAL_TLBIALL, () => {
-      this.#dropped('GLOBAL_TLBIALL', undefined, invalidateAll(this.#tlb));
-    });
-    this.#global.on(TLBIVMID, (value) => {
-      const vmid = extract(value, TLBIVMID.fields.VMID);
-      this.#dropped('TLBIVMID', undefined, invalidateVmid(this.#tlb, vmid));
-    });
+  #pastTlb(access: BusAccess, stream: Stream, entry: number): AccessStatus {
+    const bank = stream.bank as ContextBank;
+    const fault = this.#translator.miss(bank, stream.tag, access.address, entry);
+    return fault === NO_FAULT
+      ? this.#byRights(access, stream)
+      : this.#contextFault(access, stream, bank, fault);
+  }
+
+  #byRights(access: BusAccess, stream: Stream): AccessStatus {
+    const output = this.#output;
+    const bank = stream.bank as ContextBank;
+    const { isInstruction } = access.attributes;
+    const refusal = refusalOf(output.attributes, rightOf(access, bank), isInstruction);
+    if (refusal !== NO_FAULT) return this.#contextFault(access, stream, bank, refusal);
+    output.path = stream;
+    output.access = access;
+    return 'done';
+  }
+
+  /** Whatever keeps an access from going straight through its bank. */
+  #notReady(access: BusAccess, stream: Stream | undefined): AccessStatus {
+    const { readings } = this.config;
+    const bank = stream?.bank;
+    const route = stream?.word ?? 0;
+    if (this.#global.isClientPortOff) return this.#bypass(access, route);
+    if (stream === undefined || bank === undefined) {
+      if (readings.unroutedAccess === 'bypass') return this.#bypass(access, route);
+      return this.#globalError(access, 'CFG', route);
+    }
+    if (!bank.isEnabled) return this.#bypass(access, route);
+    if (readings.vmidMismatch === 'global-error' && vmidOf(route) !== bank.vmid) {
+      return this.#globalError(access, 'CFG', route);
+    }
+    const mayPass = readings.stalledBank === 'hits-pass' && this.#wouldHit(access, stream, bank);
+    if (bank.stall.blocks(access) && !mayPass) {
+      this.statistics.waits++;
+      bank.stall.join(access);
+      return 'parked';
+    }
+    const { misses } = this.statistics;
+    const status = this.#throughBank(access, stream);
+    if (this.config.traceAccesses && status === 'done') {
+      this.#trace(access, bank, this.statistics.misses === misses);
+    }
+    return status;
   }
 
   #bypass(access: BusAccess, route: number): AccessStatus {
-    if (isBypassDisabled(route) && this.config.bypassDisable === 'global-error') {
+    const { readings } = this.config;
+    if (isBypassDisabled(route) && readings.bypassDisable === 'global-error') {
       return this.#globalError(access, 'BYPASS', route);
     }
     this.statistics.bypasses++;
-    const port = isBypassSnooped(route) ? this.#wiring.snooped : this.#wiring.memory;
-    return moveBytes(port, access.address as PhysAddr, access) ? 'done' : 'faulted';
+    const output = this.#output;
+    output.physical[0] = access.address;
+    output.attributes = bypassAttributes(route, readings.bypassMemory);
+    output.path = { redirects: bypassRedirects(route), word: route };
+    output.access = access;
+    return 'done';
   }
 
-  #contextFault(
-    bank: ContextBank,
-    access: BusAccess,
-    cause: number,
-    isPrivileged: boolean,
-    route: number,
-  ): AccessStatus {
+  #contextFault(access: BusAccess, stream: Stream, bank: ContextBank, cause: number): AccessStatus {
     this.statistics.faults++;
-    recordContextFault(this.#world, this.name, bank, access, cause, {
-      isPrivileged,
-      isNonSecure: isNonSecure(route, access.attributes.isSecure),
-    });
-    const stalls = bank.stallsOnFault && !this.#global.isSet(CR.fields.STALLD);
+    const isPrivileged = isPrivilegedAt(bank, access);
+    const failed = failedAccess(access, stream.word, isPrivileged);
+    recordContextFault(this.#world, this.name, bank, failed, cause, this.config.readings.furtherFault);
+    const stalls = bank.stallsOnFault && !this.#global.isStallOff;
+    this.#refusal = bank.terminatedOutcome;
     if (stalls) {
       bank.registers.set(FSR, (bank.registers.get(FSR) | STALLED) >>> 0);
       bank.stall.hold(access);
     }
-    this.#driveLines();
+    this.#lines.drive();
     return stalls ? 'parked' : 'faulted';
   }
 
   #globalError(access: BusAccess, cause: 'CFG' | 'BYPASS', route: number): AccessStatus {
     this.statistics.globalErrors++;
-    const nonSecure = isNonSecure(route, access.attributes.isSecure);
-    recordGlobalError(
-      this.#world,
-      this.name,
-      this.#global.registers,
-      access,
-      cause,
-      vmidOf(route),
-      nonSecure,
-    );
+    this.#refusal = 'terminate';
+    const failed = failedAccess(access, route, access.attributes.isPrivileged);
+    recordGlobalError(this.#world, this.name, this.#global.registers, failed, cause, vmidOf(route));
+    this.#lines.drive();
     return 'faulted';
   }
 
-  #resume(bank: ContextBank, tnr: number): void {
-    const outcome = tnr === this.config.resumeTerminates ? 'terminate' : 'retry';
-    if (!bank.stall.resume(outcome)) return;
-    bank.registers.set(FSR, insert(bank.registers.get(FSR), FSR.fields.SS, 0));
-    this.#world.emit('smmu:resume', { iommu: this.name, bank: bank.index, outcome });
-    this.#driveLines();
+  /** Whether the TLB alone lets the access through. */
+  #wouldHit(access: BusAccess, stream: Stream, bank: ContextBank): boolean {
+    if (access.address > LAST_ADDRESS) return false;
+    const entry = this.#tlb.lookup(stream.tag, access.address);
+    if (entry < 0) return false;
+    const { isInstruction } = access.attributes;
+    return isAllowed(this.#tlb.attributes(entry), rightOf(access, bank), isInstruction);
   }
 
-  #statusChanged(bank: ContextBank): void {
-    const isCleared = (bank.registers.get(FSR) & STALLED) === 0;
-    // After RESUME the stall is over and its access on its way: a status cleared then decides nothing any more.
-    const releases = this.config.clearingStallStatusReleases && bank.stall.hasFaulting;
-    if (isCleared && releases) this.#terminateStalled(bank);
-    this.#driveLines();
-  }
-
-  #terminateStalled(bank: ContextBank): void {
-    const count = bank.stall.terminateAll();
-    bank.registers.set(FSR, insert(bank.registers.get(FSR), FSR.fields.SS, 0));
-    if (count > 0) this.#world.emit('smmu:stall_released', { iommu: this.name, bank: bank.index, count });
-    this.#driveLines();
-  }
-
-  /** Line level: some bank routed to it has CFEIE and a status that is not 0 (R48). */
-  #driveLines(): void {
-    let secure = false;
-    let nonSecure = false;
-    for (const bank of this.#banks) {
-      if (!bank.interruptEnabled || bank.registers.get(FSR) === 0) continue;
-      if (bank.interruptIndex === 0) secure = true;
-      else if (bank.interruptIndex === 1) nonSecure = true;
-    }
-    this.#wiring.secureLine.set(secure);
-    this.#wiring.nonSecureLine.set(nonSecure);
-  }
-
-  #dropped(operation: string, bank: ContextBank | undefined, entries: number, data?: number): void {
-    this.statistics.invalidations++;
-    this.statistics.entriesDropped += entries;
-    if (!this.#world.events.isObserved) return;
-    this.#world.emit('smmu:invalidate', {
-      iommu: this.name,
-      operation,
-      bank: bank?.index ?? null,
-      entries,
-      ...(data === undefined ? {} : { iova: hex((data & 0xfffff000) >>> 0) }),
-    });
-  }
-
-  #trace(access: BusAccess, bank: ContextBank): void {
+  #trace(access: BusAccess, bank: ContextBank, isHit: boolean): void {
     this.#world.emit('smmu:translate', {
       iommu: this.name,
       bank: bank.index,
       sid: access.streamId,
       iova: hex(access.address),
-      paddr: hex(this.#translator.output[0] as number),
-      hit: this.#translator.isHit,
+      paddr: hex(this.#output.address),
+      hit: isHit,
     });
   }
 }
 
-const TLBLCKR_BITS: number = Object.values(TLBLCKR.fields).reduce((mask, field) => mask | maskOf(field), 0);
+function isPrivilegedAt(bank: ContextBank, access: BusAccess): boolean {
+  return bank.privilegeOverride ?? access.attributes.isPrivileged;
+}
+
+function rightOf(access: BusAccess, bank: ContextBank): number {
+  return rightNeeded(isPrivilegedAt(bank, access), access.isWrite);
+}
+
+function failedAccess(access: BusAccess, route: number, isPrivileged: boolean): FailedAccess {
+  const { masterName, streamId, address, isWrite, attributes } = access;
+  return {
+    masterName,
+    streamId,
+    address,
+    isWrite,
+    isInstruction: attributes.isInstruction,
+    isPrivileged,
+    isNonSecure: isNonSecure(route, attributes.isSecure),
+  };
+}
+
+/** The live access for each that the snapshot holds. @throws LabError EINVAL if there are some and nobody has them. */
+function liveAccesses(
+  name: string,
+  snapshot: SmmuSnapshot,
+  reissue: ((parked: ParkedAccess) => BusAccess) | undefined,
+): ReadonlyMap<ParkedAccess, BusAccess> {
+  const live = new Map<ParkedAccess, BusAccess>();
+  for (const parked of parkedAccesses(snapshot)) {
+    if (reissue === undefined) {
+      const { masterName, streamId } = parked;
+      throw new LabError('EINVAL', `${name}: the snapshot holds an access of ${masterName}: reissue it`, {
+        masterName,
+        streamId,
+      });
+    }
+    live.set(parked, reissue(parked));
+  }
+  return live;
+}

@@ -2,26 +2,63 @@
  * Accesses a bank holds back (R50 to R52): the one that faulted, and those that came after it, in order.
  * Answers go out as clock tasks, never inside the register write that caused them.
  */
-import type { BusAccess, ResumeOutcome, World } from '@iommu-lab/machine';
+import type { AccessAttributes, BusAccess, ResumeOutcome, World } from '@iommu-lab/machine';
+
+/** A parked access as plain data. Its bytes, and how to answer it, are its owner's. */
+export interface ParkedAccess {
+  readonly masterName: string;
+  readonly streamId: number;
+  readonly address: number;
+  readonly isWrite: boolean;
+  readonly offset: number;
+  readonly length: number;
+  readonly attributes: AccessAttributes;
+}
+
+/** A parked access and the answer that is on its way to it. */
+interface Answer<Access> {
+  readonly access: Access;
+  readonly outcome: ResumeOutcome;
+}
+
+/** What a bank holds back, as plain data. */
+export interface StallSnapshot {
+  readonly isBlocked: boolean;
+  readonly faulting: ParkedAccess | null;
+  readonly resuming: Answer<ParkedAccess> | null;
+  readonly waiting: readonly ParkedAccess[];
+  readonly ending: readonly Answer<ParkedAccess>[];
+}
 
 /** What one bank holds back. An access that enters leaves by exactly one `resume`. */
 export class StallQueue {
   readonly #world: World;
   readonly #label: string;
-  #faulting: BusAccess | undefined;
-  #waiting: BusAccess[] = [];
-  /** RESUME was written; the answer is on its way. */
-  #resuming: { readonly access: BusAccess; readonly outcome: ResumeOutcome } | undefined;
+  readonly #onBlocking: () => void;
   #isBlocked = false;
+  #faulting: BusAccess | undefined;
+  /** RESUME was written; the answer is on its way. */
+  #resuming: Answer<BusAccess> | undefined;
+  #waiting: BusAccess[] = [];
+  #passing: BusAccess | undefined;
+  /** Ended, and not told yet. */
+  #ending: Answer<BusAccess>[] = [];
 
-  constructor(world: World, label: string) {
+  /** @param onBlocking hears of each change of `isBlocked` */
+  constructor(world: World, label: string, onBlocking: () => void) {
     this.#world = world;
     this.#label = label;
+    this.#onBlocking = onBlocking;
   }
 
-  /** Whether an access to the bank must wait. */
+  /** Whether accesses to the bank must wait, all but the one that is being tried again. */
   get isBlocked(): boolean {
     return this.#isBlocked;
+  }
+
+  /** Whether this one must. */
+  blocks(access: BusAccess): boolean {
+    return this.#isBlocked && access !== this.#passing;
   }
 
   /** Whether a faulted access waits for RESUME. */
@@ -32,7 +69,7 @@ export class StallQueue {
   /** Parks the access that faulted and blocks the bank. */
   hold(access: BusAccess): void {
     this.#faulting = access;
-    this.#isBlocked = true;
+    this.#block(true);
   }
 
   /** Parks an access that found the bank blocked. */
@@ -48,12 +85,12 @@ export class StallQueue {
     if (this.#faulting === undefined) return false;
     this.#resuming = { access: this.#faulting, outcome };
     this.#faulting = undefined;
-    this.#world.clock.schedule(0, `${this.#label}: resume`, () => this.#answer());
+    this.#scheduleAnswer();
     return true;
   }
 
-  /** Ends every parked access as terminated and unblocks the bank at once. @returns how many there were. */
-  terminateAll(): number {
+  /** Ends every parked access with `outcome` and unblocks the bank at once. @returns how many there were. */
+  endAll(outcome: ResumeOutcome): number {
     const parked = [...this.#waiting];
     // A bank that is reset between RESUME and the answer must not let the access through.
     if (this.#resuming !== undefined) parked.unshift(this.#resuming.access);
@@ -61,25 +98,104 @@ export class StallQueue {
     this.#faulting = undefined;
     this.#resuming = undefined;
     this.#waiting = [];
-    this.#isBlocked = false;
-    if (parked.length > 0) {
-      this.#world.clock.schedule(0, `${this.#label}: terminate`, () => {
-        for (const access of parked) access.resume('terminate');
-      });
-    }
+    this.#block(false);
+    if (parked.length === 0) return 0;
+    this.#ending.push(...parked.map((access) => ({ access, outcome })));
+    this.#scheduleEnding();
     return parked.length;
   }
 
+  /** What is held, as plain data. */
+  snapshot(): StallSnapshot {
+    return {
+      isBlocked: this.#isBlocked,
+      faulting: this.#faulting === undefined ? null : dataOf(this.#faulting),
+      resuming: this.#resuming === undefined ? null : answerOf(this.#resuming, dataOf),
+      waiting: this.#waiting.map((access) => dataOf(access)),
+      ending: this.#ending.map((answer) => answerOf(answer, dataOf)),
+    };
+  }
+
+  /** Holds what a snapshot says. @param reissue the live access for one that was parked. */
+  restore(snapshot: StallSnapshot, reissue: (parked: ParkedAccess) => BusAccess): void {
+    const { faulting, resuming, waiting, ending } = snapshot;
+    this.#faulting = faulting === null ? undefined : reissue(faulting);
+    this.#resuming = resuming === null ? undefined : answerOf(resuming, reissue);
+    this.#waiting = waiting.map((parked) => reissue(parked));
+    this.#ending = ending.map((answer) => answerOf(answer, reissue));
+    this.#block(snapshot.isBlocked);
+    if (this.#ending.length > 0) this.#scheduleEnding();
+    if (snapshot.isBlocked && faulting === null) this.#scheduleAnswer();
+  }
+
+  #block(isBlocked: boolean): void {
+    this.#isBlocked = isBlocked;
+    this.#onBlocking();
+  }
+
+  #scheduleAnswer(): void {
+    this.#world.clock.schedule(0, `${this.#label}: resume`, () => this.#answer());
+  }
+
+  #scheduleEnding(): void {
+    this.#world.clock.schedule(0, `${this.#label}: terminate`, () => {
+      for (const { access, outcome } of this.#ending.splice(0)) access.resume(outcome);
+    });
+  }
+
+  /** The answer takes effect: the held access first, then those behind it, until one of them faults. */
   #answer(): void {
+    if (!this.#isBlocked || this.#faulting !== undefined) return;
     const answered = this.#resuming;
-    if (answered === undefined) return;
     this.#resuming = undefined;
-    this.#isBlocked = false;
-    answered.access.resume(answered.outcome);
-    while (!this.#isBlocked) {
+    if (answered !== undefined) this.#pass(answered.access, answered.outcome);
+    while (this.#faulting === undefined) {
       const next = this.#waiting.shift();
       if (next === undefined) break;
-      next.resume('retry');
+      this.#pass(next, 'retry');
     }
+    if (this.#faulting === undefined) this.#block(false);
   }
+
+  /** Whatever the end of an access causes to be issued has to wait behind those that were there before. */
+  #pass(access: BusAccess, outcome: ResumeOutcome): void {
+    this.#passing = access;
+    access.resume(outcome);
+    this.#passing = undefined;
+  }
+}
+
+/** Every access that a snapshot holds, in the order `restore` asks for them. */
+export function parkedIn(snapshot: StallSnapshot): readonly ParkedAccess[] {
+  const { faulting, resuming, waiting, ending } = snapshot;
+  return [
+    ...(faulting === null ? [] : [faulting]),
+    ...(resuming === null ? [] : [resuming.access]),
+    ...waiting,
+    ...ending.map(({ access }) => access),
+  ];
+}
+
+function answerOf<From, To>(answer: Answer<From>, convert: (access: From) => To): Answer<To> {
+  return { access: convert(answer.access), outcome: answer.outcome };
+}
+
+function dataOf({
+  masterName,
+  streamId,
+  address,
+  isWrite,
+  offset,
+  length,
+  attributes,
+}: BusAccess): ParkedAccess {
+  return {
+    masterName,
+    streamId,
+    address,
+    isWrite,
+    offset,
+    length,
+    attributes: { ...attributes },
+  };
 }

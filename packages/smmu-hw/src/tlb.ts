@@ -1,159 +1,474 @@
 /**
  * The TLB: one for all banks of an instance (R27). An entry is tagged with VMID, ASID and the address and size of its
  * page; a global entry does not look at the ASID. An entry stays until it is replaced or invalidated: it neither knows
- * nor asks what became of its descriptor (R25). Failed translations are never kept.
+ * nor asks what became of its descriptor (R25).
+ *
+ * A hot path. Nothing is allocated, and an entry is four words side by side in one array: each further array costs
+ * about a nanosecond a look-up. There are two look-ups. As long as all entries are of one page size, all global or none,
+ * and none is locked, only one set can hold an address and only one key can match: that one stops at the first hit. The
+ * other finds every entry that matches, wherever it is. Measured in bench/translate.bench.ts.
+ *
+ * Long because both look-ups, loading and dropping work on the same words.
  */
 import type { Random } from '@iommu-lab/machine';
-import { SIZE_SHIFT } from './attributes.ts';
+import { EXTENDED_ADDRESS, SIZE_SHIFT, offsetMask } from './attributes.ts';
+import type { Leaf } from './leaf.ts';
+import type { TranslationOutput } from './translated.ts';
 
-/** `lookup` found nothing. */
+/** `lookup` found nothing; or `insert` found no place. */
 export const NO_ENTRY = -1;
+/** `lookup` found more than one entry, and the instance notices. */
+export const MULTI_HIT = -2;
 
-const VALID = 1 << 16;
-const SIZE_IN_KEY = 14;
-const GLOBAL = 1 << 13;
-const VMID_IN_KEY = 8;
-const VMID_BITS = 0x1f << VMID_IN_KEY;
+// An entry's key: ASID [7:0], VMID [12:8], global, size code, valid, and (if banks do not share) the bank.
 const ASID_BITS = 0xff;
+const VMID_SHIFT = 8;
+const VMID_BITS = 0x1f << VMID_SHIFT;
+const GLOBAL = 1 << 13;
+const KEY_SIZE_SHIFT = 14;
+const VALID = 1 << 16;
+const BANK_SHIFT = 17;
 
-/** log2 of the page size, and the mask of a page's address, by size code. */
+/** The words of an entry: page number, key (0 = free), attribute word, physical page base [31:0]. */
+const ENTRY_SHIFT = 2;
+const ENTRY_WORDS = 1 << ENTRY_SHIFT;
+const KEY = 1;
+const ATTRIBUTES = 2;
+const ADDRESS = 3;
+
+/** log2 of the page size, by size code. */
 const PAGE_SHIFTS: readonly number[] = [12, 16, 20, 24];
-const PAGE_MASKS: readonly number[] = [-0x1000, -0x10000, -0x100000, -0x1000000];
 
-/** The entries, as parallel arrays by index: a look-up allocates nothing. */
+/** What a look-up compares besides the address: ASID, and the bank if banks do not share entries. */
+export function contextTag(asid: number, ownBank: number | undefined): number {
+  return VALID | asid | (ownBank === undefined ? 0 : (ownBank + 1) << BANK_SHIFT);
+}
+
+/** The part of a tag that the VMID makes; `contextTag | vmidTag` is a whole tag. */
+export function vmidTag(vmid: number): number {
+  return vmid << VMID_SHIFT;
+}
+
+/** Which entries an invalidation means, by their key. */
+export interface EntryFilter {
+  readonly vmid?: number;
+  readonly asid?: number;
+  readonly isGlobal?: boolean;
+}
+
+/** Everything a TLB holds, as plain data. */
+export interface TlbSnapshot {
+  readonly entries: readonly {
+    readonly index: number;
+    readonly key: number;
+    readonly page: number;
+    readonly leaf: Leaf;
+    readonly bank: number;
+    readonly isLocked: boolean;
+  }[];
+  readonly nextVictims: readonly number[];
+  readonly random: readonly number[] | null;
+}
+
+/** The entries. Entry number = way x sets + set. */
 export class Tlb {
   readonly entries: number;
-  /** Physical page base, and attribute word, by entry. */
-  readonly addresses: Uint32Array;
-  readonly attributes: Uint32Array;
-  /** Bank that loaded the entry. */
-  readonly banks: Uint8Array;
-
-  readonly #ways: number;
   readonly #setMask: number;
+  /** Words from one way of a set to the next. */
+  readonly #wayWords: number;
+  readonly #noticesMultiHit: boolean;
   readonly #random: Random | undefined;
-  /** Valid, size, global, VMID, ASID; 0 = free. */
-  readonly #keys: Int32Array;
-  readonly #pages: Int32Array;
+  readonly #words: Int32Array;
+  /** PA[39:32] of the page base; counts if the attribute word says so. */
+  readonly #highAddresses: Uint8Array;
+  /** Bank that loaded the entry. */
+  readonly #banks: Uint8Array;
+  readonly #locked: Uint8Array;
   readonly #nextVictim: Uint8Array;
-  /** Entries in use by size code, so that a lookup skips sizes nobody uses. */
-  readonly #inUse: Int32Array = new Int32Array(4);
+  #valid = 0;
+  /** No locked entry at or above this index. */
+  #lockedEnd = 0;
+  /** Valid entries by class: size code x 2 + global. */
+  readonly #classes: Int32Array = new Int32Array(8);
+  /** Whether entries of more than one class are in, or locked ones. If not, the class there is: */
+  #isMixed = false;
+  #shift = 12;
+  #tagMask = -1;
+  #classBits = 0;
 
   /** @param random chooses the way to replace; round robin without it. */
-  constructor(entries: number, ways: number, random: Random | undefined) {
+  constructor(entries: number, ways: number, noticesMultiHit: boolean, random: Random | undefined) {
+    const sets = entries / ways;
     this.entries = entries;
-    this.#ways = ways;
-    this.#setMask = entries / ways - 1;
+    this.#setMask = sets - 1;
+    this.#wayWords = sets * ENTRY_WORDS;
+    this.#noticesMultiHit = noticesMultiHit;
     this.#random = random;
-    this.addresses = new Uint32Array(entries);
-    this.attributes = new Uint32Array(entries);
-    this.banks = new Uint8Array(entries);
-    this.#keys = new Int32Array(entries);
-    this.#pages = new Int32Array(entries);
-    this.#nextVictim = new Uint8Array(entries / ways);
+    this.#words = new Int32Array(entries * ENTRY_WORDS);
+    this.#highAddresses = new Uint8Array(entries);
+    this.#banks = new Uint8Array(entries);
+    this.#locked = new Uint8Array(entries);
+    this.#nextVictim = new Uint8Array(sets);
   }
 
-  /** The entry that translates `va`, or NO_ENTRY. If two sizes match, the smaller page (fixed choice). */
-  lookup(vmid: number, asid: number, va: number): number {
-    const tag = VALID | (vmid << VMID_IN_KEY);
-    for (let size = 0; size < 4; size++) {
-      if (this.#inUse[size] === 0) continue;
-      const key = tag | (size << SIZE_IN_KEY);
-      const page = va & (PAGE_MASKS[size] as number);
-      const first = ((va >>> (PAGE_SHIFTS[size] as number)) & this.#setMask) * this.#ways;
-      for (let entry = first; entry < first + this.#ways; entry++) {
-        if (this.#pages[entry] !== page) continue;
-        const found = this.#keys[entry];
-        if (found === (key | asid) || found === (key | GLOBAL)) return entry;
-      }
+  /** The entry that translates the 32-bit address `va` for `tag`, NO_ENTRY or MULTI_HIT. */
+  lookup(tag: number, va: number): number {
+    if (this.#isMixed) return this.#search(tag, va);
+    const words = this.#words;
+    const key = (tag & this.#tagMask) | this.#classBits;
+    const page = va >>> this.#shift;
+    const step = this.#wayWords;
+    for (let at = (page & this.#setMask) * ENTRY_WORDS; at < words.length; at += step) {
+      // Not `at / ENTRY_WORDS`: that is a division of doubles, and costs as much as the rest of the turn.
+      if (words[at] === page && words[at + KEY] === key) return at >> ENTRY_SHIFT;
     }
     return NO_ENTRY;
   }
 
-  /** Loads a translation that `lookup` did not find. @returns the entry. */
-  insert(
-    vmid: number,
-    asid: number,
-    isGlobal: boolean,
-    va: number,
-    address: number,
-    attributes: number,
-    bank: number,
-  ): number {
-    const size = (attributes >>> SIZE_SHIFT) & 3;
+  /** Puts the translation of `va` by `entry` into `output`. */
+  read(entry: number, va: number, output: TranslationOutput): void {
+    const words = this.#words;
+    const attributes = words[entry * ENTRY_WORDS + ATTRIBUTES] as number;
+    const low = ((words[entry * ENTRY_WORDS + ADDRESS] as number) | (va & offsetMask(attributes))) >>> 0;
+    output.attributes = attributes;
+    output.physical[0] =
+      (attributes & EXTENDED_ADDRESS) === 0
+        ? low
+        : low + (this.#highAddresses[entry] as number) * 0x100000000;
+  }
+
+  /**
+   * Loads a translation that `lookup` did not find.
+   * @param floor the load may not use an index below it (TLBLCKR.FLOOR)
+   * @returns the entry, or NO_ENTRY if no way of the set may be used
+   */
+  insert(tag: number, va: number, leaf: Leaf, bank: number, floor: number): number {
+    const size = (leaf.attributes >>> SIZE_SHIFT) & 3;
     const set = (va >>> (PAGE_SHIFTS[size] as number)) & this.#setMask;
-    const entry = this.#victim(set);
-    this.drop(entry);
-    this.#keys[entry] = VALID | (size << SIZE_IN_KEY) | (vmid << VMID_IN_KEY) | (isGlobal ? GLOBAL : asid);
-    this.#pages[entry] = va & (PAGE_MASKS[size] as number);
-    this.addresses[entry] = address;
-    this.attributes[entry] = attributes;
-    this.banks[entry] = bank;
-    this.#inUse[size] = (this.#inUse[size] as number) + 1;
+    const entry = floor === 0 && this.#lockedEnd === 0 ? this.#victim(set) : this.#victimAbove(set, floor);
+    if (entry !== NO_ENTRY) this.#place(entry, tag, va, leaf, bank);
     return entry;
   }
 
-  /** Physical address of `va` through `entry`. */
-  output(entry: number, va: number): number {
-    const mask = PAGE_MASKS[this.sizeCode(entry)] as number;
-    return (((this.addresses[entry] as number) & mask) | (va & ~mask)) >>> 0;
+  /** Loads a translation at `index` and keeps it there; what `lookup` finds for it now goes (R17). */
+  lock(index: number, tag: number, va: number, leaf: Leaf, bank: number): void {
+    const present = this.lookup(tag, va);
+    if (present >= 0) this.drop(present);
+    this.#place(index, tag, va, leaf, bank);
+    this.#locked[index] = 1;
+    this.#lockedEnd = Math.max(this.#lockedEnd, index + 1);
+    this.#classify();
   }
 
   /** Frees `entry`; harmless on a free one. */
   drop(entry: number): void {
-    if (!this.isValid(entry)) return;
-    const size = this.sizeCode(entry);
-    this.#inUse[size] = (this.#inUse[size] as number) - 1;
-    this.#keys[entry] = 0;
+    const key = this.#key(entry);
+    if (key === 0) return;
+    this.#words[entry * ENTRY_WORDS + KEY] = 0;
+    this.#valid--;
+    this.#leaveClass(key);
+    if (this.#locked[entry] === 0) return;
+    this.#locked[entry] = 0;
+    while (this.#lockedEnd > 0 && this.#locked[this.#lockedEnd - 1] === 0) this.#lockedEnd--;
+    this.#classify();
+  }
+
+  /** Frees the entries that `filter` means. @param sparesLocked not the locked ones. @returns how many. */
+  dropAll(filter: EntryFilter, sparesLocked: boolean): number {
+    const mask = maskOf(filter);
+    const value = valueOf(filter);
+    let dropped = 0;
+    for (let entry = 0; entry < this.entries; entry++) {
+      if ((this.#key(entry) & mask) !== value) continue;
+      if (sparesLocked && this.#locked[entry] === 1) continue;
+      this.drop(entry);
+      dropped++;
+    }
+    return dropped;
+  }
+
+  /** Frees those of the entries `filter` means whose page holds `va`, of whatever size. */
+  dropCovering(va: number, filter: EntryFilter, sparesLocked: boolean): number {
+    const mask = maskOf(filter);
+    const value = valueOf(filter);
+    let dropped = 0;
+    for (let size = 0; size < 4; size++) {
+      if (!this.#isInUse(size)) continue;
+      const page = va >>> (PAGE_SHIFTS[size] as number);
+      for (let entry = page & this.#setMask; entry < this.entries; entry += this.#setMask + 1) {
+        if (this.#locked[entry] === 1 || (this.#key(entry) & mask) !== value) continue;
+        if (this.sizeCode(entry) !== size || !this.covers(entry, va)) continue;
+        this.drop(entry);
+        dropped++;
+      }
+    }
+    if (sparesLocked) return dropped;
+    for (let entry = this.#lockedEnd - 1; entry >= 0; entry--) {
+      if (this.#locked[entry] === 0 || (this.#key(entry) & mask) !== value) continue;
+      if (!this.covers(entry, va)) continue;
+      this.drop(entry);
+      dropped++;
+    }
+    return dropped;
+  }
+
+  /** Frees the entries that `bank` loaded. */
+  dropLoadedBy(bank: number, sparesLocked: boolean): number {
+    let dropped = 0;
+    for (let entry = 0; entry < this.entries; entry++) {
+      if (!this.isValid(entry) || this.#banks[entry] !== bank) continue;
+      if (sparesLocked && this.#locked[entry] === 1) continue;
+      this.drop(entry);
+      dropped++;
+    }
+    return dropped;
   }
 
   /** Empty, as at power-on: the order of replacement starts over too. */
   reset(): void {
-    this.#keys.fill(0);
-    this.#inUse.fill(0);
+    this.#words.fill(0);
+    this.#locked.fill(0);
+    this.#classes.fill(0);
     this.#nextVictim.fill(0);
+    this.#valid = 0;
+    this.#lockedEnd = 0;
+    this.#random?.restore();
+    this.#classify();
   }
 
   isValid(entry: number): boolean {
-    return this.#keys[entry] !== 0;
+    return this.#key(entry) !== 0;
   }
 
   isGlobal(entry: number): boolean {
-    return ((this.#keys[entry] as number) & GLOBAL) !== 0;
+    return (this.#key(entry) & GLOBAL) !== 0;
+  }
+
+  isLocked(entry: number): boolean {
+    return this.#locked[entry] === 1;
   }
 
   vmid(entry: number): number {
-    return ((this.#keys[entry] as number) & VMID_BITS) >>> VMID_IN_KEY;
+    return (this.#key(entry) & VMID_BITS) >>> VMID_SHIFT;
   }
 
   /** 0 for a global entry. */
   asid(entry: number): number {
-    return (this.#keys[entry] as number) & ASID_BITS;
+    return this.#key(entry) & ASID_BITS;
   }
 
   /** Position in LEAF_SIZES. */
   sizeCode(entry: number): number {
-    return ((this.#keys[entry] as number) >>> SIZE_IN_KEY) & 3;
+    return (this.#key(entry) >>> KEY_SIZE_SHIFT) & 3;
+  }
+
+  /** Bank that loaded the entry. */
+  bank(entry: number): number {
+    return this.#banks[entry] as number;
+  }
+
+  /** Attribute word. */
+  attributes(entry: number): number {
+    return this.#words[entry * ENTRY_WORDS + ATTRIBUTES] as number;
   }
 
   /** First address of the entry's page. */
   page(entry: number): number {
-    return (this.#pages[entry] as number) >>> 0;
+    const number = this.#words[entry * ENTRY_WORDS] as number;
+    return (number << (PAGE_SHIFTS[this.sizeCode(entry)] as number)) >>> 0;
   }
 
-  /** Whether `va` lies in the entry's page, whatever its tags. */
+  /** What the entry holds. */
+  leaf(entry: number): Leaf {
+    const attributes = this.attributes(entry);
+    return {
+      low: this.#words[entry * ENTRY_WORDS + ADDRESS] as number,
+      high: (attributes & EXTENDED_ADDRESS) === 0 ? 0 : (this.#highAddresses[entry] as number),
+      attributes,
+      isGlobal: this.isGlobal(entry),
+    };
+  }
+
+  /** Whether `va` lies in the page of a valid entry, whatever its tags. */
   covers(entry: number, va: number): boolean {
-    return this.isValid(entry) && this.#pages[entry] === (va & (PAGE_MASKS[this.sizeCode(entry)] as number));
+    const page = va >>> (PAGE_SHIFTS[this.sizeCode(entry)] as number);
+    return this.isValid(entry) && this.#words[entry * ENTRY_WORDS] === page;
+  }
+
+  snapshot(): TlbSnapshot {
+    const entries: TlbSnapshot['entries'][number][] = [];
+    for (let index = 0; index < this.entries; index++) {
+      if (!this.isValid(index)) continue;
+      entries.push({
+        index,
+        key: this.#key(index),
+        page: this.page(index),
+        leaf: this.leaf(index),
+        bank: this.bank(index),
+        isLocked: this.isLocked(index),
+      });
+    }
+    return { entries, nextVictims: [...this.#nextVictim], random: this.#random?.snapshot() ?? null };
+  }
+
+  restore(snapshot: TlbSnapshot): void {
+    this.reset();
+    for (const { index, key, page, leaf, bank, isLocked } of snapshot.entries) {
+      this.#write(index, key, page, leaf, bank);
+      this.#valid++;
+      this.#enterClass(key);
+      if (!isLocked) continue;
+      this.#locked[index] = 1;
+      this.#lockedEnd = index + 1;
+    }
+    this.#nextVictim.set(snapshot.nextVictims);
+    if (snapshot.random !== null) this.#random?.restore(snapshot.random);
+    this.#classify();
+  }
+
+  #key(entry: number): number {
+    return this.#words[entry * ENTRY_WORDS + KEY] as number;
+  }
+
+  /** Looks at every entry that may hold `va`; of several, the smallest page answers, if that is not a fault. */
+  #search(tag: number, va: number): number {
+    const globalTag = (tag & ~ASID_BITS) | GLOBAL;
+    let found = NO_ENTRY;
+    for (let size = 0; size < 4; size++) {
+      if (!this.#isInUse(size)) continue;
+      const own = tag | (size << KEY_SIZE_SHIFT);
+      const global = globalTag | (size << KEY_SIZE_SHIFT);
+      const page = va >>> (PAGE_SHIFTS[size] as number);
+      const set = page & this.#setMask;
+      for (let entry = set; entry < this.entries; entry += this.#setMask + 1) {
+        if (!this.#matches(entry, page, own, global)) continue;
+        if (found !== NO_ENTRY) return this.#noticesMultiHit ? MULTI_HIT : found;
+        found = entry;
+      }
+      // Locked entries stand at the index they were given, whatever their set.
+      for (let entry = 0; entry < this.#lockedEnd; entry++) {
+        if (this.#locked[entry] === 0 || (entry & this.#setMask) === set) continue;
+        if (!this.#matches(entry, page, own, global)) continue;
+        if (found !== NO_ENTRY) return this.#noticesMultiHit ? MULTI_HIT : found;
+        found = entry;
+      }
+    }
+    return found;
+  }
+
+  #matches(entry: number, page: number, own: number, global: number): boolean {
+    const key = this.#key(entry);
+    return (key === own || key === global) && this.#words[entry * ENTRY_WORDS] === page;
+  }
+
+  #place(entry: number, tag: number, va: number, leaf: Leaf, bank: number): void {
+    const size = (leaf.attributes >>> SIZE_SHIFT) & 3;
+    const key = (leaf.isGlobal ? (tag & ~ASID_BITS) | GLOBAL : tag) | (size << KEY_SIZE_SHIFT);
+    const old = this.#key(entry);
+    // Most loads replace an entry of their own class: nothing to count then.
+    if (old === 0 || classOf(old) !== classOf(key) || this.#locked[entry] === 1) {
+      this.drop(entry);
+      this.#valid++;
+      this.#enterClass(key);
+    }
+    this.#write(entry, key, va, leaf, bank);
+  }
+
+  #write(entry: number, key: number, va: number, leaf: Leaf, bank: number): void {
+    const words = this.#words;
+    const at = entry * ENTRY_WORDS;
+    words[at] = va >>> (PAGE_SHIFTS[(leaf.attributes >>> SIZE_SHIFT) & 3] as number);
+    words[at + KEY] = key;
+    words[at + ATTRIBUTES] = leaf.attributes;
+    words[at + ADDRESS] = leaf.low;
+    this.#banks[entry] = bank;
+    if (leaf.high !== 0) this.#highAddresses[entry] = leaf.high;
   }
 
   #victim(set: number): number {
-    const first = set * this.#ways;
-    for (let entry = first; entry < first + this.#ways; entry++) {
-      if (!this.isValid(entry)) return entry;
+    if (this.#valid < this.entries) {
+      for (let entry = set; entry < this.entries; entry += this.#setMask + 1) {
+        if (!this.isValid(entry)) return entry;
+      }
     }
-    if (this.#random !== undefined) return first + this.#random.integer(0, this.#ways - 1);
-    const way = this.#nextVictim[set] as number;
-    this.#nextVictim[set] = (way + 1) % this.#ways;
-    return first + way;
+    return this.#replaced(set);
   }
+
+  /** A place that is not locked and not below `floor`. */
+  #victimAbove(set: number, floor: number): number {
+    const isUsable = (entry: number): boolean => entry >= floor && this.#locked[entry] === 0;
+    let usable = 0;
+    for (let entry = set; entry < this.entries; entry += this.#setMask + 1) {
+      if (!isUsable(entry)) continue;
+      if (!this.isValid(entry)) return entry;
+      usable++;
+    }
+    if (usable === 0) return NO_ENTRY;
+    let entry = this.#replaced(set);
+    while (!isUsable(entry)) entry = this.#replaced(set);
+    return entry;
+  }
+
+  /** Whose turn it is to be replaced in a full set. */
+  #replaced(set: number): number {
+    const sets = this.#setMask + 1;
+    const ways = this.entries / sets;
+    if (this.#random !== undefined) return set + this.#random.integer(0, ways - 1) * sets;
+    const way = this.#nextVictim[set] as number;
+    this.#nextVictim[set] = way + 1 === ways ? 0 : way + 1;
+    return set + way * sets;
+  }
+
+  #isInUse(size: number): boolean {
+    return (this.#classes[size * 2] as number) + (this.#classes[size * 2 + 1] as number) > 0;
+  }
+
+  #enterClass(key: number): void {
+    const count = (this.#classes[classOf(key)] as number) + 1;
+    this.#classes[classOf(key)] = count;
+    if (count === 1) this.#classify();
+  }
+
+  #leaveClass(key: number): void {
+    const count = (this.#classes[classOf(key)] as number) - 1;
+    this.#classes[classOf(key)] = count;
+    if (count === 0) this.#classify();
+  }
+
+  /** Sets up the quick look-up, or that there is none. */
+  #classify(): void {
+    let used = 0;
+    let last = 0;
+    for (let each = 0; each < 8; each++) {
+      if (this.#classes[each] === 0) continue;
+      used++;
+      last = each;
+    }
+    this.#isMixed = used > 1 || this.#lockedEnd > 0;
+    const size = last >>> 1;
+    const isGlobal = (last & 1) === 1;
+    this.#shift = PAGE_SHIFTS[size] as number;
+    this.#tagMask = isGlobal ? ~ASID_BITS : -1;
+    this.#classBits = (size << KEY_SIZE_SHIFT) | (isGlobal ? GLOBAL : 0);
+  }
+}
+
+/** Size code x 2 + global. */
+function classOf(key: number): number {
+  return ((key >>> (KEY_SIZE_SHIFT - 1)) & 6) | ((key >>> 13) & 1);
+}
+
+function maskOf(filter: EntryFilter): number {
+  return (
+    VALID |
+    (filter.vmid === undefined ? 0 : VMID_BITS) |
+    (filter.asid === undefined ? 0 : ASID_BITS) |
+    (filter.isGlobal === undefined ? 0 : GLOBAL)
+  );
+}
+
+function valueOf(filter: EntryFilter): number {
+  return (
+    VALID | ((filter.vmid ?? 0) << VMID_SHIFT) | (filter.asid ?? 0) | (filter.isGlobal === true ? GLOBAL : 0)
+  );
 }

@@ -1,12 +1,16 @@
 /**
- * Address translation: TLB, else walk, then rights. The one path that accesses and the V2P operations share (R65).
- * Nothing is allocated; the result stands in `output` and `entry`.
+ * Address translation past the TLB's answer: walks, loads, rights. Accesses and V2P operations share it (R65).
+ * A hot path: nothing is allocated, the result stands in `output`.
  */
-import { EXECUTE_NEVER, SIZE_SECTION, SIZE_SHIFT } from './attributes.ts';
+import { FAILED_WALK, SIZE_SECTION, SIZE_SHIFT, SIZE_SMALL, offsetMask } from './attributes.ts';
 import type { ContextBank } from './context-bank.ts';
+import { isAllowed } from './permission.ts';
+import { addressIn } from './leaf.ts';
 import type { SmmuStatistics } from './statistics.ts';
-import { NO_ENTRY, type Tlb } from './tlb.ts';
+import type { TranslationOutput } from './translated.ts';
+import { MULTI_HIT, NO_ENTRY, type Tlb } from './tlb.ts';
 import {
+  FAULT_MULTI_HIT,
   FAULT_PERMISSION,
   FAULT_TLB_MISS,
   FAULT_TRANSLATION,
@@ -15,60 +19,99 @@ import {
   type Walker,
 } from './walk.ts';
 
-/** The translation path of one instance. */
+/** Addresses above have no translation. */
+export const LAST_ADDRESS = 0xffffffff;
+
+/** The translation path of one instance, past the TLB's quick answer. */
 export class Translator {
-  /** After NO_FAULT: physical address, attribute word. */
-  readonly output: Uint32Array = new Uint32Array(2);
-  /** After NO_FAULT: the TLB entry used, and whether it was there before. */
-  entry: number = NO_ENTRY;
-  isHit = false;
+  /** After NO_FAULT: physical address and attribute word. */
+  readonly output: TranslationOutput;
   readonly #tlb: Tlb;
   readonly #walker: Walker;
   readonly #statistics: SmmuStatistics;
+  readonly #keepsFailedWalks: boolean;
 
-  constructor(tlb: Tlb, walker: Walker, statistics: SmmuStatistics) {
+  /** @param keepsFailedWalks a walk that finds nothing goes into the TLB as well (R26) */
+  constructor(
+    output: TranslationOutput,
+    tlb: Tlb,
+    walker: Walker,
+    statistics: SmmuStatistics,
+    keepsFailedWalks: boolean,
+  ) {
+    this.output = output;
     this.#tlb = tlb;
     this.#walker = walker;
     this.#statistics = statistics;
+    this.#keepsFailedWalks = keepsFailedWalks;
   }
 
   /**
-   * Translates `va` for an access that needs the right `right`.
-   * @param walks whether a TLB miss is walked; otherwise it is a fault (R33, R7)
+   * What an access comes to for whose address the TLB had no single entry: a walk, or a fault.
+   * @param entry what `Tlb.lookup` said
    * @returns NO_FAULT or FSR bits
    */
-  translate(
-    bank: ContextBank,
-    vmid: number,
-    va: number,
-    right: number,
-    isInstruction: boolean,
-    walks: boolean,
-  ): number {
+  miss(bank: ContextBank, tag: number, va: number, entry: number): number {
+    if (entry === MULTI_HIT) return FAULT_MULTI_HIT;
+    this.#statistics.misses++;
     // An IOVA has 32 bits; what lies above is not mapped by any table (fixed choice).
-    if (va > 0xffffffff) return FAULT_TRANSLATION;
-    const tlb = this.#tlb;
-    let entry = tlb.lookup(vmid, bank.asid, va);
-    this.isHit = entry !== NO_ENTRY;
-    if (entry === NO_ENTRY) {
-      this.#statistics.misses++;
-      if (!walks) return FAULT_TLB_MISS;
-      this.#statistics.walks++;
-      const fault = this.#walker.walk(bank, va);
-      if (fault !== NO_FAULT) return fault;
-      const { result, isGlobal } = this.#walker;
-      entry = tlb.insert(vmid, bank.asid, isGlobal, va, result[0] as number, result[1] as number, bank.index);
-    } else {
-      this.#statistics.hits++;
+    if (va > LAST_ADDRESS) return FAULT_TRANSLATION;
+    if (!bank.walksOnMiss) return FAULT_TLB_MISS;
+    const fault = this.#walk(bank, tag, va);
+    if (fault === NO_FAULT) this.load(bank, tag, va);
+    return fault;
+  }
+
+  /** The whole of a V2P operation but for rights: look-up, and a walk as V2PCFG says, whose result is not loaded yet. */
+  probe(bank: ContextBank, tag: number, va: number): number {
+    const entry = this.#tlb.lookup(tag, va);
+    this.#statistics.probes++;
+    if (entry === MULTI_HIT) return FAULT_MULTI_HIT;
+    if (entry !== NO_ENTRY) {
+      this.#tlb.read(entry, va, this.output);
+      return NO_FAULT;
     }
-    this.entry = entry;
-    const attributes = tlb.attributes[entry] as number;
-    if ((attributes & right) === 0 || (isInstruction && (attributes & EXECUTE_NEVER) !== 0)) {
-      const size = (attributes >>> SIZE_SHIFT) & 3;
-      return size < SIZE_SECTION ? FAULT_PERMISSION | SECOND_LEVEL : FAULT_PERMISSION;
+    this.#statistics.misses++;
+    return bank.probeWalksOnMiss ? this.#walk(bank, tag, va) : FAULT_TLB_MISS;
+  }
+
+  /** Puts what was just walked for `va` into the TLB. */
+  load(bank: ContextBank, tag: number, va: number): void {
+    this.#tlb.insert(tag, va, this.#walker.leaf, bank.index, bank.lockFloor);
+  }
+
+  /** Keeps the translation of `va` that was just found at TLB index `index`, locked (R17). */
+  lock(bank: ContextBank, tag: number, va: number, index: number): void {
+    const entry = this.#tlb.lookup(tag, va);
+    const leaf = entry === NO_ENTRY ? this.#walker.leaf : this.#tlb.leaf(entry);
+    this.#tlb.lock(index, tag, va, leaf, bank.index);
+  }
+
+  #walk(bank: ContextBank, tag: number, va: number): number {
+    this.#statistics.walks++;
+    const walker = this.#walker;
+    const fault = walker.walk(bank, va);
+    if (fault !== NO_FAULT) {
+      if (this.#keepsFailedWalks && walker.foundInvalid) this.#keepFailure(bank, tag, va, fault);
+      return fault;
     }
-    this.output[0] = tlb.output(entry, va);
-    this.output[1] = attributes;
+    const { leaf } = walker;
+    this.output.attributes = leaf.attributes;
+    this.output.physical[0] = addressIn(leaf, va & offsetMask(leaf.attributes));
     return NO_FAULT;
   }
+
+  #keepFailure(bank: ContextBank, tag: number, va: number, fault: number): void {
+    const size = (fault & SECOND_LEVEL) === 0 ? SIZE_SECTION : SIZE_SMALL;
+    const leaf = { low: 0, high: 0, attributes: FAILED_WALK | (size << SIZE_SHIFT), isGlobal: false };
+    this.#tlb.insert(tag, va, leaf, bank.index, bank.lockFloor);
+  }
+}
+
+/** NO_FAULT if a translation with these attributes lets an access through that needs `right`, else FSR bits. */
+export function refusalOf(attributes: number, right: number, isInstruction: boolean): number {
+  if (isAllowed(attributes, right, isInstruction)) return NO_FAULT;
+  const size = (attributes >>> SIZE_SHIFT) & 3;
+  const cause = (attributes & FAILED_WALK) === 0 ? FAULT_PERMISSION : FAULT_TRANSLATION;
+  return size < SIZE_SECTION ? cause | SECOND_LEVEL : cause;
 }

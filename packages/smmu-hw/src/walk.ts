@@ -1,29 +1,38 @@
 /**
  * The table walker: ARMv7 short descriptors (R34 to R43). A walk reads one word a level, from memory or from the view
- * that sees the CPU's cache (R54). It allocates nothing.
+ * that sees the CPU's cache (R54), or has the block fetch buffer read them. A hot path: it allocates nothing.
  */
-import { BUS_ERROR, maskOf, type MemoryPort, type PhysAddr } from '@iommu-lab/machine';
+import { SLAVE_ERROR, maskOf, type MemoryPort, type PhysAddr } from '@iommu-lab/machine';
 import {
-  decodeLeaf,
+  LARGE_PAGE_LAYOUT,
+  SECTION_LAYOUT,
+  SMALL_PAGE_LAYOUT,
   firstLevelIndex,
   firstLevelKind,
+  leafAccess,
+  leafExecuteNever,
+  leafMemoryClass,
+  leafNotGlobal,
   secondLevelBase,
   secondLevelIndex,
   secondLevelKind,
-  type LeafKind,
-  type MutableLeafBits,
+  supersectionHighBits,
+  type LeafLayout,
 } from '@iommu-lab/page-table/layout';
 import {
   EXECUTE_NEVER,
+  EXTENDED_ADDRESS,
   NS_DESCRIPTOR,
   SIZE_LARGE,
   SIZE_SECTION,
   SIZE_SHIFT,
   SIZE_SMALL,
   SIZE_SUPERSECTION,
+  offsetMask,
 } from './attributes.ts';
 import type { ContextBank } from './context-bank.ts';
-import { memoryTableIndex } from './memory-type.ts';
+import type { FetchBuffer } from './fetch-buffer.ts';
+import type { MutableLeaf } from './leaf.ts';
 import { rightsOf } from './permission.ts';
 import { FSR } from './regs/index.ts';
 
@@ -34,12 +43,19 @@ const FAULT_ACCESS_FLAG = maskOf(FSR.fields.AFF);
 export const FAULT_PERMISSION: number = maskOf(FSR.fields.APF);
 export const FAULT_TLB_MISS: number = maskOf(FSR.fields.TLBMF);
 const FAULT_WALK_DECODE = maskOf(FSR.fields.HTWDEEF);
+const FAULT_WALK_SLAVE = maskOf(FSR.fields.HTWSEEF);
+export const FAULT_MULTI_HIT: number = maskOf(FSR.fields.MHF);
 /** Set beside the cause when a second-level descriptor was at fault. */
 export const SECOND_LEVEL: number = maskOf(FSR.fields.SL);
 
+/** What a word is taken for that could not be read. */
+const INVALID_DESCRIPTOR = 0;
 /** NS stands in bit 19 of a section and in bit 3 of a table pointer. */
 const SECTION_NS_SHIFT = 19;
 const TABLE_NS_SHIFT = 3;
+/** AP[0], the access flag, in a leaf of the first and of the second level. */
+const FIRST_LEVEL_AF = 1 << 10;
+const SECOND_LEVEL_AF = 1 << 4;
 
 /** Memory as a walk sees it: past the CPU's cache, and through it. */
 export interface WalkMemory {
@@ -49,103 +65,141 @@ export interface WalkMemory {
 
 /** The walker of one instance. */
 export class Walker {
-  /** Valid after a walk that returned NO_FAULT: the leaf word (its upper bits are the page base), attributes. */
-  readonly result: Uint32Array = new Uint32Array(2);
-  /** Likewise: the leaf counts for every ASID (nG = 0). */
-  isGlobal = false;
-  readonly #ports: WalkMemory;
-  readonly #bits: MutableLeafBits = { ...decodeLeaf('small', 0) };
+  /** What the last walk that returned NO_FAULT found. */
+  readonly leaf: MutableLeaf = { low: 0, high: 0, attributes: 0, isGlobal: false };
+  /** Valid after a translation fault: a descriptor said so, as opposed to a walk that is disabled. */
+  foundInvalid = false;
+  readonly #memory: MemoryPort;
+  readonly #snooped: MemoryPort;
+  readonly #buffer: FetchBuffer;
+  readonly #hasExtendedAddresses: boolean;
+  /** Why the last word could not be read; 0 if it could. */
+  #readError = 0;
 
-  constructor(ports: WalkMemory) {
-    this.#ports = ports;
+  /** @param hasExtendedAddresses supersections reach 40 bits */
+  constructor(ports: WalkMemory, buffer: FetchBuffer, hasExtendedAddresses: boolean) {
+    this.#memory = ports.memory;
+    this.#snooped = ports.snooped;
+    this.#buffer = buffer;
+    this.#hasExtendedAddresses = hasExtendedAddresses;
   }
 
   /** Walks the bank's tables for `va`. @returns NO_FAULT or the FSR bits of the failure. */
   walk(bank: ContextBank, va: number): number {
     const isLower = bank.splitShift === 32 || va >>> bank.splitShift === 0;
+    this.foundInvalid = false;
     if (isLower ? bank.walkDisabled0 : bank.walkDisabled1) return FAULT_TRANSLATION;
-    const base = isLower ? bank.tableBase0 : bank.tableBase1;
-    const port = (isLower ? bank.walkSnoops0 : bank.walkSnoops1) ? this.#ports.snooped : this.#ports.memory;
-
-    const firstAt = (base + firstLevelIndex(va) * 4) >>> 0;
-    const first = read(port, firstAt, bank.isBigEndian);
-    if (first === BUS_ERROR) return FAULT_WALK_DECODE;
-    switch (firstLevelKind(first)) {
-      case 'invalid':
-        return FAULT_TRANSLATION;
+    const isSnooped = isLower ? bank.walkSnoops0 : bank.walkSnoops1;
+    const at = (isLower ? bank.tableBase0 : bank.tableBase1) | (firstLevelIndex(va) << 2);
+    const word = this.#read(bank, isSnooped, 0, at);
+    switch (firstLevelKind(word)) {
+      case 'table':
+        return this.#secondLevel(bank, isSnooped, va, word);
       case 'section':
-        return this.#leaf(bank, port, firstAt, 'section', first, (first >>> SECTION_NS_SHIFT) & 1, 0);
+        return this.#leaf(bank, isSnooped, at, word, SECTION_LAYOUT, SIZE_SECTION, sectionNs(word));
       case 'supersection':
-        return this.#leaf(bank, port, firstAt, 'supersection', first, (first >>> SECTION_NS_SHIFT) & 1, 0);
-      case 'table': {
-        const secondAt = secondLevelBase(first) + secondLevelIndex(va) * 4;
-        const second = read(port, secondAt, bank.isBigEndian);
-        if (second === BUS_ERROR) return FAULT_WALK_DECODE | SECOND_LEVEL;
-        const kind = secondLevelKind(second);
-        if (kind === 'invalid') return FAULT_TRANSLATION | SECOND_LEVEL;
-        return this.#leaf(bank, port, secondAt, kind, second, (first >>> TABLE_NS_SHIFT) & 1, SECOND_LEVEL);
-      }
+        return this.#leaf(bank, isSnooped, at, word, SECTION_LAYOUT, SIZE_SUPERSECTION, sectionNs(word));
+      case 'invalid':
+        return this.#noDescriptor();
+    }
+  }
+
+  #secondLevel(bank: ContextBank, isSnooped: boolean, va: number, first: number): number {
+    const at = secondLevelBase(first) | (secondLevelIndex(va) << 2);
+    const word = this.#read(bank, isSnooped, 1, at);
+    switch (secondLevelKind(word)) {
+      case 'small':
+        return this.#leaf(bank, isSnooped, at, word, SMALL_PAGE_LAYOUT, SIZE_SMALL, tableNs(first));
+      case 'large':
+        return this.#leaf(bank, isSnooped, at, word, LARGE_PAGE_LAYOUT, SIZE_LARGE, tableNs(first));
+      case 'invalid':
+        return this.#noDescriptor() | SECOND_LEVEL;
     }
   }
 
   #leaf(
     bank: ContextBank,
-    port: MemoryPort,
+    isSnooped: boolean,
     at: number,
-    kind: LeafKind,
     word: number,
+    layout: LeafLayout,
+    size: number,
     ns: number,
-    level: number,
   ): number {
-    const leaf = decodeLeaf(kind, word, this.#bits);
-    if (bank.hasAccessFlag && (leaf.ap & 1) === 0) {
-      if (bank.updatesAccessFlag) {
-        if (!setAccessFlag(port, at, word, level, bank.isBigEndian)) return FAULT_WALK_DECODE | level;
-      } else if (!bank.ignoresAccessFlag) {
-        return FAULT_ACCESS_FLAG | level;
-      }
+    const access = leafAccess(layout, word);
+    if (bank.hasAccessFlag && (access & 1) === 0) {
+      const fault = this.#accessFlag(bank, isSnooped, at, word, size);
+      if (fault !== NO_FAULT) return fault;
     }
-    const memory = bank.memoryTable[memoryTableIndex(leaf.tex, leaf.c, leaf.b, leaf.shareable)] as number;
-    this.result[0] = word;
-    this.result[1] =
-      rightsOf(leaf.ap, bank.hasAccessFlag) |
-      (leaf.executeNever === 1 ? EXECUTE_NEVER : 0) |
+    const { leaf } = this;
+    const attributes =
+      rightsOf(access, bank.hasAccessFlag) |
+      (leafExecuteNever(layout, word) === 1 ? EXECUTE_NEVER : 0) |
       (ns === 1 ? NS_DESCRIPTOR : 0) |
-      memory |
-      (sizeCode(kind) << SIZE_SHIFT);
-    this.isGlobal = leaf.notGlobal === 0;
+      (bank.memoryTable[leafMemoryClass(layout, word)] as number) |
+      (size << SIZE_SHIFT);
+    leaf.attributes = attributes;
+    leaf.low = word & ~offsetMask(attributes);
+    leaf.high = 0;
+    leaf.isGlobal = leafNotGlobal(layout, word) === 0;
+    if (size === SIZE_SUPERSECTION && this.#hasExtendedAddresses) this.#extend(word);
     return NO_FAULT;
   }
-}
 
-function sizeCode(kind: LeafKind): number {
-  switch (kind) {
-    case 'small':
-      return SIZE_SMALL;
-    case 'large':
-      return SIZE_LARGE;
-    case 'section':
-      return SIZE_SECTION;
-    case 'supersection':
-      return SIZE_SUPERSECTION;
+  /** PA[39:32] of a supersection. */
+  #extend(word: number): void {
+    const high = supersectionHighBits(word);
+    if (high === 0) return;
+    this.leaf.high = high;
+    this.leaf.attributes |= EXTENDED_ADDRESS;
+  }
+
+  /** AP[0] is 0: a fault, unless software waived it (AFFD) or has the walker set the bit (HAF). */
+  #accessFlag(bank: ContextBank, isSnooped: boolean, at: number, word: number, size: number): number {
+    const level = size < SIZE_SECTION ? SECOND_LEVEL : 0;
+    if (!bank.updatesAccessFlag) return bank.ignoresAccessFlag ? NO_FAULT : FAULT_ACCESS_FLAG | level;
+    const updated = (word | (level === SECOND_LEVEL ? SECOND_LEVEL_AF : FIRST_LEVEL_AF)) >>> 0;
+    const stored = bank.isBigEndian ? swapBytes(updated) : updated;
+    const port = isSnooped ? this.#snooped : this.#memory;
+    if (!port.write32((at >>> 0) as PhysAddr, stored)) return FAULT_WALK_DECODE | level;
+    if (this.#buffer.exists) this.#buffer.write32(at >>> 0, stored);
+    return NO_FAULT;
+  }
+
+  /**
+   * The word at `at`, signed, as `at` is: what does not fit a small integer would be an object at each call. A word that
+   * cannot be read is an invalid descriptor.
+   */
+  #read(bank: ContextBank, isSnooped: boolean, level: number, at: number): number {
+    const port = isSnooped ? this.#snooped : this.#memory;
+    const address = at >>> 0;
+    const word = bank.prefetches
+      ? this.#buffer.read32(port, isSnooped, level, address)
+      : port.read32(address as PhysAddr);
+    if (word < 0) {
+      this.#readError = word;
+      return INVALID_DESCRIPTOR;
+    }
+    return bank.isBigEndian ? swapBytes(word) | 0 : word | 0;
+  }
+
+  /** The fault of a descriptor that is invalid, or could not be read. */
+  #noDescriptor(): number {
+    const error = this.#readError;
+    this.#readError = 0;
+    if (error === SLAVE_ERROR) return FAULT_WALK_SLAVE;
+    if (error !== 0) return FAULT_WALK_DECODE;
+    this.foundInvalid = true;
+    return FAULT_TRANSLATION;
   }
 }
 
-function read(port: MemoryPort, address: number, isBigEndian: boolean): number {
-  const word = port.read32(address as PhysAddr);
-  return isBigEndian && word !== BUS_ERROR ? swapBytes(word) : word;
+function sectionNs(word: number): number {
+  return (word >>> SECTION_NS_SHIFT) & 1;
 }
 
-/** SCTLR.HAF: the walker itself sets AP[0] in the descriptor it read. */
-function setAccessFlag(
-  port: MemoryPort,
-  at: number,
-  word: number,
-  level: number,
-  isBigEndian: boolean,
-): boolean {
-  const updated = (word | (level === SECOND_LEVEL ? 1 << 4 : 1 << 10)) >>> 0;
-  return port.write32(at as PhysAddr, isBigEndian ? swapBytes(updated) : updated);
+function tableNs(word: number): number {
+  return (word >>> TABLE_NS_SHIFT) & 1;
 }
 
 function swapBytes(word: number): number {

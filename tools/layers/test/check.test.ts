@@ -61,6 +61,14 @@ describe('allowed', () => {
     expect(problems()).toEqual([]);
   });
 
+  test('benchmarks as tests: lower layers, and the package itself', () => {
+    manifest('table', { devDependencies: ['@x/base'] });
+    write('packages/table/bench/a.bench.ts', `import '@x/base';\nimport '../src/a.ts';\n`);
+    expect(problems()).toEqual([]);
+    write('packages/table/bench/b.bench.ts', `import '@x/hw';`);
+    expect(problems()).toEqual([expect.stringContaining("table/bench/b.bench.ts:1: the tests of 'table'")]);
+  });
+
   test('text that only looks like an import', () => {
     write(
       'packages/base/src/a.ts',

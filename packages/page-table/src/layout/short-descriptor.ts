@@ -2,7 +2,7 @@
  * Bit layout of ARMv7-A short descriptors (Arm Architecture Reference Manual ARMv7-A, B3.5.1), as the MSM SMMU walks
  * them. Layout only: a walker decodes with it and a table writer encodes with it, and neither knows the other.
  *
- * Leaves out: domains (the SMMU has no DACR, R40) and the 40-bit extension of supersections.
+ * Leaves out: domains (the SMMU has no DACR, R40).
  */
 
 /** 4096 first-level entries, 1 MiB of IOVA each; the table is 16 KiB and as much aligned. */
@@ -44,11 +44,6 @@ export interface LeafBits {
   readonly notGlobal: 0 | 1;
   readonly executeNever: 0 | 1;
 }
-
-/** A place for `decodeLeaf` to put its result. */
-export type MutableLeafBits = { -readonly [Field in keyof LeafBits]: LeafBits[Field] };
-
-const NO_BITS: LeafBits = { ap: 0, tex: 0, c: 0, b: 0, shareable: 0, notGlobal: 0, executeNever: 0 };
 
 /** Index of the first-level entry for a 32-bit address. */
 export function firstLevelIndex(address: number): number {
@@ -119,32 +114,64 @@ export function outputAddress(kind: LeafKind, word: number, address: number): nu
   return ((word & ~offsetMask) | (address & offsetMask)) >>> 0;
 }
 
-/**
- * The attribute bits of a leaf; where they stand differs by kind.
- * @param into is filled and returned: a walker gives the same one each time, so that a walk allocates nothing.
- */
-export function decodeLeaf(kind: LeafKind, word: number, into: MutableLeafBits = { ...NO_BITS }): LeafBits {
-  const isSection = kind === 'section' || kind === 'supersection';
-  const shift = isSection ? 6 : 0;
-  const texShift = isSection || kind === 'large' ? 12 : 6;
-  const xnShift = isSection ? 4 : kind === 'large' ? 15 : 0;
-  into.ap = ((word >>> (4 + shift)) & 3) | (((word >>> (9 + shift)) & 1) << 2);
-  into.tex = (word >>> texShift) & 7;
-  into.c = ((word >>> 3) & 1) as 0 | 1;
-  into.b = ((word >>> 2) & 1) as 0 | 1;
-  into.shareable = ((word >>> (10 + shift)) & 1) as 0 | 1;
-  into.notGlobal = ((word >>> (11 + shift)) & 1) as 0 | 1;
-  into.executeNever = ((word >>> xnShift) & 1) as 0 | 1;
-  return into;
+/** PA[39:32] of a supersection: bits 8:5 are PA[39:36], bits 23:20 are PA[35:32]. Not every walker has them. */
+export function supersectionHighBits(word: number): number {
+  return (((word >>> 5) & 0xf) << 4) | ((word >>> 20) & 0xf);
+}
+
+/** Where the attribute bits of a leaf stand. */
+export interface LeafLayout {
+  /** Shift of AP, S and nG from where they stand in a second-level leaf. */
+  readonly common: number;
+  /** Shift of TEX[0], and of the execute-never bit. */
+  readonly tex: number;
+  readonly executeNever: number;
+}
+
+export const SMALL_PAGE_LAYOUT: LeafLayout = { common: 0, tex: 6, executeNever: 0 };
+export const LARGE_PAGE_LAYOUT: LeafLayout = { common: 0, tex: 12, executeNever: 15 };
+/** Of supersections too. */
+export const SECTION_LAYOUT: LeafLayout = { common: 6, tex: 12, executeNever: 4 };
+
+/** AP[2:0] of a leaf. */
+export function leafAccess(layout: LeafLayout, word: number): number {
+  return ((word >>> (4 + layout.common)) & 3) | ((word >>> (7 + layout.common)) & 4);
+}
+
+/** What decides the memory type of a leaf: {TEX[2:0], C, B, S}, 0..63. */
+export function leafMemoryClass(layout: LeafLayout, word: number): number {
+  return (((word >>> layout.tex) & 7) << 3) | ((word >>> 1) & 6) | ((word >>> (10 + layout.common)) & 1);
+}
+
+/** nG of a leaf. */
+export function leafNotGlobal(layout: LeafLayout, word: number): number {
+  return (word >>> (11 + layout.common)) & 1;
+}
+
+/** XN of a leaf. */
+export function leafExecuteNever(layout: LeafLayout, word: number): number {
+  return (word >>> layout.executeNever) & 1;
+}
+
+/** The attribute bits of a leaf; where they stand differs by kind. */
+export function decodeLeaf(kind: LeafKind, word: number): LeafBits {
+  const layout = layoutOf(kind);
+  const memoryClass = leafMemoryClass(layout, word);
+  return {
+    ap: leafAccess(layout, word),
+    tex: memoryClass >>> 3,
+    c: ((memoryClass >>> 2) & 1) as 0 | 1,
+    b: ((memoryClass >>> 1) & 1) as 0 | 1,
+    shareable: (memoryClass & 1) as 0 | 1,
+    notGlobal: leafNotGlobal(layout, word) as 0 | 1,
+    executeNever: leafExecuteNever(layout, word) as 0 | 1,
+  };
 }
 
 /** A leaf descriptor for physical address `pa`, of which the bits below the leaf's size are ignored. */
 export function encodeLeaf(kind: LeafKind, pa: number, leaf: LeafBits): number {
-  const isSection = kind === 'section' || kind === 'supersection';
-  const shift = isSection ? 6 : 0;
-  const texShift = isSection || kind === 'large' ? 12 : 6;
-  const xnShift = isSection ? 4 : kind === 'large' ? 15 : 0;
-  const type = isSection ? 2 : kind === 'large' ? 1 : 2;
+  const { common, tex, executeNever } = layoutOf(kind);
+  const type = kind === 'large' ? 1 : 2;
   const base = (pa & ~(leafBytes(kind) - 1)) >>> 0;
   return (
     (base |
@@ -152,12 +179,12 @@ export function encodeLeaf(kind: LeafKind, pa: number, leaf: LeafBits): number {
       (kind === 'supersection' ? 0x40000 : 0) |
       (leaf.b << 2) |
       (leaf.c << 3) |
-      ((leaf.ap & 3) << (4 + shift)) |
-      (((leaf.ap >> 2) & 1) << (9 + shift)) |
-      (leaf.tex << texShift) |
-      (leaf.shareable << (10 + shift)) |
-      (leaf.notGlobal << (11 + shift)) |
-      (leaf.executeNever << xnShift)) >>>
+      ((leaf.ap & 3) << (4 + common)) |
+      (((leaf.ap >> 2) & 1) << (9 + common)) |
+      (leaf.tex << tex) |
+      (leaf.shareable << (10 + common)) |
+      (leaf.notGlobal << (11 + common)) |
+      (leaf.executeNever << executeNever)) >>>
     0
   );
 }
@@ -165,4 +192,16 @@ export function encodeLeaf(kind: LeafKind, pa: number, leaf: LeafBits): number {
 /** A first-level entry that points to the second-level table at `base` (1 KiB aligned). */
 export function encodeTablePointer(base: number): number {
   return ((base & 0xfffffc00) | 1) >>> 0;
+}
+
+function layoutOf(kind: LeafKind): LeafLayout {
+  switch (kind) {
+    case 'small':
+      return SMALL_PAGE_LAYOUT;
+    case 'large':
+      return LARGE_PAGE_LAYOUT;
+    case 'section':
+    case 'supersection':
+      return SECTION_LAYOUT;
+  }
 }

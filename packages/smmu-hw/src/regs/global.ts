@@ -1,6 +1,6 @@
 /**
  * Registers of the global page (the last 4 KiB of the window), by offset inside the window.
- * The letter at the end of a doc string is explained in context.ts, and so is the length.
+ * The letters at the end of a doc string are explained in context.ts, and so is the length.
  */
 import { bit, bits, reg32, type Register } from '@iommu-lab/machine';
 
@@ -20,18 +20,29 @@ export const M2VCBR: Register<
   'M2VCBR',
   0xff000,
   'rw',
-  'Machine id to VMID and context bank, and bypass attributes (R29). [H,D]',
+  'Machine id to VMID and context bank, and bypass attributes (R29, R32; open point: unroutedAccess). [H,D]',
   {
-    VMID: bits(4, 0, 'Tags the TLB entries of this MID. [D]'),
-    CBNDX: bits(15, 8, 'Context bank. [D]'),
-    BYPASSD: bit(16, 'Bypass disable: what would bypass is a global error instead. [S,U]'),
-    BPRCOSH: bit(17, 'Bypass: redirect cacheable outer-shareable traffic. [S]'),
-    BPRCISH: bit(18, 'Bypass: redirect cacheable inner-shareable traffic. [S]'),
-    BPRCNSH: bit(19, 'Bypass: redirect cacheable non-shareable traffic. [S]'),
-    BPSHCFG: bits(21, 20, 'Bypass: shareability override (1 outer, 2 inner, 3 none, 0 no override). [S]'),
-    NSCFG: bits(23, 22, 'Security: 3 = force non-secure, 2 = force secure, 0 = as issued (R31). [D,S]'),
-    BPMTCFG: bit(24, 'Bypass: use BPMEMTYPE. [S]'),
-    BPMEMTYPE: bits(27, 25, 'Bypass: memory type. [S]'),
+    VMID: bits(4, 0, 'Tags the TLB entries of this machine id (open point: vmidMismatch). [D]'),
+    CBNDX: bits(15, 8, 'Context bank (R29, R30). [D]'),
+    BYPASSD: bit(
+      16,
+      'Bypass disable: what would bypass is a global error instead (open point: bypassDisable). [S,U]',
+    ),
+    BPRCOSH: bit(17, 'Bypass: redirect cacheable outer-shareable traffic, as ACTLR.RCOSH. [S]'),
+    BPRCISH: bit(18, 'Bypass: redirect cacheable inner-shareable traffic, as ACTLR.RCISH. [S]'),
+    BPRCNSH: bit(19, 'Bypass: redirect cacheable non-shareable traffic, as ACTLR.RCNSH. [S]'),
+    BPSHCFG: bits(
+      21,
+      20,
+      'Bypass: shareability override (1 outer, 2 inner, 3 none; 0 no override, here none). [S,U]',
+    ),
+    NSCFG: bits(
+      23,
+      22,
+      'Security: 3 = force non-secure, 2 = force secure, 0 and here 1 = as the master drives it (R31). [D,S]',
+    ),
+    BPMTCFG: bit(24, 'Bypass: use BPMEMTYPE (open point: bypassMemory). [S]'),
+    BPMEMTYPE: bits(27, 25, 'Bypass: memory type, coded as PAR.NOFAULT_MT (fixed choice). [S,U]'),
   },
 );
 
@@ -42,11 +53,19 @@ export const CBACR: Register<'RWVMID' | 'RWE' | 'RWGE' | 'CBVMID' | 'IRPTNDX'> =
   'rw',
   'Access control of a bank, its VMID, its interrupt. [H,D]',
   {
-    RWVMID: bits(4, 0, 'VMID that may access the bank. [S]'),
-    RWE: bit(8, 'Enables that check. [S]'),
-    RWGE: bit(9, 'Enables that check. [S]'),
-    CBVMID: bits(20, 16, 'VMID of the bank: scope of its invalidations and of V2P. [D]'),
-    IRPTNDX: bits(31, 24, 'Interrupt: 0 = secure line, 1 = non-secure line (R48). [D]'),
+    RWVMID: bits(4, 0, 'VMID that may access the bank; no effect here, register accesses carry no VMID. [S]'),
+    RWE: bit(8, 'Enables that check; no effect here. [S]'),
+    RWGE: bit(9, 'Enables that check; no effect here. [S]'),
+    CBVMID: bits(
+      20,
+      16,
+      'VMID of the bank: scope of its invalidations and of V2P (R21; open point: vmidMismatch). [D]',
+    ),
+    IRPTNDX: bits(
+      31,
+      24,
+      'Interrupt: 0 = secure line, 1 = non-secure line (R48; open point: interruptIndexBeyond). [D]',
+    ),
   },
 );
 
@@ -55,34 +74,47 @@ export const TLBRSW: Register<'INDEX' | 'TLBBFBS'> = reg32(
   'TLBRSW',
   0xffe00,
   'wo',
-  'Selects the entry that TLBTR0 to TLBTR2 show (R59). [H,D]',
-  { INDEX: bits(7, 0, 'Entry. [H]'), TLBBFBS: bits(9, 8, '0 = TLB, else the block fetch buffer. [H]') },
+  'Selects the entry that TLBTR0 to TLBTR2 show (R59; open point: selectedEntry). [H,D]',
+  {
+    INDEX: bits(7, 0, 'Entry. [H]'),
+    TLBBFBS: bits(
+      9,
+      8,
+      '0 = TLB, else the block fetch buffer, of which TLBTR0 to TLBTR2 show 0 (fixed choice). [H,U]',
+    ),
+  },
 );
 
 /** Selected entry: rights and attributes. */
 export const TLBTR0: Register<
   'PR' | 'PW' | 'UR' | 'UW' | 'XN' | 'NSDESC' | 'ISH' | 'SH' | 'MT' | 'DPSIZR' | 'DPSIZC'
-> = reg32('TLBTR0', 0xffe80, 'ro', 'Selected TLB entry: rights, attributes, size. [H]', {
-  PR: bit(0, 'Privileged read allowed. [H]'),
-  PW: bit(1, 'Privileged write allowed. [H]'),
-  UR: bit(2, 'User read allowed. [H]'),
-  UW: bit(3, 'User write allowed. [H]'),
-  XN: bit(4, 'Execute never. [H]'),
-  NSDESC: bit(6, 'NS bit of the descriptor. [H]'),
-  ISH: bit(7, 'Inner shareable. [H]'),
-  SH: bit(8, 'Shareable. [H]'),
-  MT: bits(11, 9, 'Inner memory type, coded as PAR.NOFAULT_MT (fixed choice). [H,U]'),
-  DPSIZR: bits(18, 16, 'Size, here 0 = 4K, 1 = 64K, 2 = 1M, 3 = 16M (fixed choice). [H,U]'),
-  DPSIZC: bits(22, 20, 'Size, the same code. [H,U]'),
-});
+> = reg32(
+  'TLBTR0',
+  0xffe80,
+  'ro',
+  'Selected TLB entry: rights, attributes, size. It is the TLB that fills TLBTR0 to TLBTR2: writes are ignored (fixed choice). [H]',
+  {
+    PR: bit(0, 'Privileged read allowed. [H]'),
+    PW: bit(1, 'Privileged write allowed. [H]'),
+    UR: bit(2, 'User read allowed. [H]'),
+    UW: bit(3, 'User write allowed. [H]'),
+    XN: bit(4, 'Execute never. [H]'),
+    NSDESC: bit(6, 'NS bit of the descriptor. [H]'),
+    ISH: bit(7, 'Inner shareable. [H]'),
+    SH: bit(8, 'Shareable. [H]'),
+    MT: bits(11, 9, 'Inner memory type, coded as PAR.NOFAULT_MT (fixed choice). [H,U]'),
+    DPSIZR: bits(18, 16, 'Size, here 0 = 4K, 1 = 64K, 2 = 1M, 3 = 16M (fixed choice). [H,U]'),
+    DPSIZC: bits(22, 20, 'Size, here the same code (fixed choice). [H,U]'),
+  },
+);
 
 /** Selected entry: VMID and physical page. */
 export const TLBTR1: Register<'VMID' | 'PA'> = reg32(
   'TLBTR1',
   0xffe84,
   'ro',
-  'Selected TLB entry: VMID and physical page. [H]',
-  { VMID: bits(4, 0, 'Tag. [H]'), PA: bits(31, 12, 'Physical page. [H]') },
+  'Selected TLB entry: VMID and physical page; writes are ignored. [H]',
+  { VMID: bits(4, 0, 'Tag. [H]'), PA: bits(31, 12, 'Where its page starts, the low 32 bits. [H]') },
 );
 
 /** Selected entry: ASID, valid, address. */
@@ -90,11 +122,11 @@ export const TLBTR2: Register<'ASID' | 'V' | 'NSTID' | 'NV' | 'VA'> = reg32(
   'TLBTR2',
   0xffe88,
   'ro',
-  'Selected TLB entry: tags. [H]',
+  'Selected TLB entry: tags; writes are ignored. [H]',
   {
-    ASID: bits(7, 0, 'Tag. [H]'),
-    V: bit(8, 'Valid. [H]'),
-    NSTID: bit(9, 'Unknown; always 0 here. [U]'),
+    ASID: bits(7, 0, 'Tag; 0 of a global entry. [H]'),
+    V: bit(8, 'Valid; if not, all three read 0. [H]'),
+    NSTID: bit(9, 'Unknown; reads 0 here. [U]'),
     NV: bit(10, 'Unknown; here 1 = global entry, the ASID does not count (fixed choice). [U]'),
     VA: bits(31, 12, 'Tag. [H]'),
   },
@@ -103,16 +135,16 @@ export const TLBTR2: Register<'ASID' | 'V' | 'NSTID' | 'NV' | 'VA'> = reg32(
 /** Debug bus. */
 export const TESTBUSCR: Register<
   'TBE' | 'SPDMBE' | 'WGSEL' | 'TBLSEL' | 'TBHSEL' | 'SPDM0SEL' | 'SPDM1SEL' | 'SPDM2SEL' | 'SPDM3SEL'
-> = reg32('TESTBUSCR', 0xffe8c, 'rw', 'Debug bus; stores what is written. [H,D]', {
-  TBE: bit(0, 'Test bus enable. [H]'),
-  SPDMBE: bit(1, 'SPDM bus enable. [H]'),
-  WGSEL: bits(9, 8, 'Selector. [H]'),
-  TBLSEL: bits(13, 12, 'Selector. [H]'),
-  TBHSEL: bits(15, 14, 'Selector. [H]'),
-  SPDM0SEL: bits(19, 16, 'Selector. [H]'),
-  SPDM1SEL: bits(23, 20, 'Selector. [H]'),
-  SPDM2SEL: bits(27, 24, 'Selector. [H]'),
-  SPDM3SEL: bits(31, 28, 'Selector. [H]'),
+> = reg32('TESTBUSCR', 0xffe8c, 'rw', 'Debug bus; no effect here. [H,D]', {
+  TBE: bit(0, 'Test bus enable; no effect here. [H]'),
+  SPDMBE: bit(1, 'SPDM bus enable; no effect here. [H]'),
+  WGSEL: bits(9, 8, 'Selector; no effect here. [H]'),
+  TBLSEL: bits(13, 12, 'Selector; no effect here. [H]'),
+  TBHSEL: bits(15, 14, 'Selector; no effect here. [H]'),
+  SPDM0SEL: bits(19, 16, 'Selector; no effect here. [H]'),
+  SPDM1SEL: bits(23, 20, 'Selector; no effect here. [H]'),
+  SPDM2SEL: bits(27, 24, 'Selector; no effect here. [H]'),
+  SPDM3SEL: bits(31, 28, 'Selector; no effect here. [H]'),
 });
 
 /** Drops the whole TLB. */
@@ -120,7 +152,7 @@ export const GLOBAL_TLBIALL: Register = reg32(
   'GLOBAL_TLBIALL',
   0xfff00,
   'wo',
-  'A write of anything drops every TLB entry (R19). [H,D]',
+  'A write of anything drops every TLB entry (R19; open point: globalInvalidateLocked). [H,D]',
 );
 
 /** Drops the entries of a VMID. */
@@ -128,7 +160,7 @@ export const TLBIVMID: Register<'VMID'> = reg32(
   'TLBIVMID',
   0xfff04,
   'wo',
-  'A write drops every TLB entry of a VMID, global ones too. [H]',
+  'A write drops every TLB entry of a VMID, global ones too (open point: globalInvalidateLocked). [H]',
   { VMID: bits(4, 0, 'Which. [H]') },
 );
 
@@ -145,31 +177,42 @@ export const CR: Register<
   | 'TLBIVMIDCFG'
   | 'HUME'
 > = reg32('CR', 0xfff80, 'rw', 'Global control (R5). [H,D]', {
-  RPUE: bit(0, 'Register protection unit enable. [S]'),
-  RPUERE: bit(1, 'Its error response. [S]'),
-  RPUEIE: bit(2, 'Its error interrupt. [S]'),
-  DCDEE: bit(3, 'Decode error enable. [S]'),
-  CLIENTPD: bit(4, 'Client port disable. [S,U]'),
-  STALLD: bit(5, 'Stall disable. [S,U]'),
-  TLBLKCRWE: bit(6, 'TLBLCKR write enable (R6). [D,S]'),
-  TLBIALLCFG: bit(7, 'Locked entries survive GLOBAL_TLBIALL. [S]'),
-  TLBIVMIDCFG: bit(8, 'Locked entries survive TLBIVMID. [S]'),
-  HUME: bit(9, 'Hit-under-miss enable. [S]'),
+  RPUE: bit(0, 'Register protection unit enable; no effect here, register accesses carry no VMID. [S]'),
+  RPUERE: bit(1, 'Its error response; no effect here. [S]'),
+  RPUEIE: bit(2, 'Its error interrupt; no effect here. [S]'),
+  DCDEE: bit(3, 'Decode error enable; no effect here. [S]'),
+  CLIENTPD: bit(4, 'Client port disable: every access bypasses (open point: clientPortDisable). [S,U]'),
+  STALLD: bit(5, 'Stall disable: a fault terminates (R50; open point: stallDisable). [S,U]'),
+  TLBLKCRWE: bit(6, 'TLBLCKR write enable (R6; open point: lockRegisterGate). [D,S]'),
+  TLBIALLCFG: bit(7, 'Locked entries survive GLOBAL_TLBIALL (R19; open point: globalInvalidateLocked). [S]'),
+  TLBIVMIDCFG: bit(8, 'Locked entries survive TLBIVMID (R19; open point: globalInvalidateLocked). [S]'),
+  HUME: bit(9, 'Hit-under-miss enable; no effect here. [S]'),
 });
 
 /** Address of the recorded global error. */
-export const EAR: Register = reg32('EAR', 0xfff84, 'rw', 'The IOVA of the recorded global error. [H,S]');
+export const EAR: Register = reg32(
+  'EAR',
+  0xfff84,
+  'rw',
+  'The IOVA of the recorded global error, its low 32 bits. [H,S]',
+);
 
 /** Global error status. */
 export const ESR: Register<'CFG' | 'BYPASS' | 'MULTI'> = reg32(
   'ESR',
   0xfff88,
   'w1c',
-  'Global error status; a written 1 clears its bit. [H,S]',
+  'Global error status; a written 1 clears its bit (R46; open point: globalErrorLine). [H,S]',
   {
-    CFG: bit(0, 'Configuration error: an access could not be routed. [S]'),
-    BYPASS: bit(1, 'An access would have bypassed translation where that is forbidden. [S]'),
-    MULTI: bit(31, 'A further error came while ESR was not 0. [S]'),
+    CFG: bit(
+      0,
+      'Configuration error: an access could not be routed (open points: unroutedAccess, vmidMismatch). [S]',
+    ),
+    BYPASS: bit(
+      1,
+      'An access would have bypassed translation where that is forbidden (open point: bypassDisable). [S]',
+    ),
+    MULTI: bit(31, 'A further error came while ESR was not 0; it changes nothing else. [S]'),
   },
 );
 
@@ -178,7 +221,7 @@ export const ESRRESTORE: Register = reg32(
   'ESRRESTORE',
   0xfff8c,
   'wo',
-  'A write loads ESR with the data (R47); reads 0. [H,D,S]',
+  'A write loads ESR with the data (R47; open point: statusRestore). [H,D,S]',
 );
 
 /** Who caused the recorded global error. */
@@ -186,13 +229,13 @@ export const ESYNR0: Register<'AMID' | 'APID' | 'ABID' | 'AVMID' | 'ATID'> = reg
   'ESYNR0',
   0xfff90,
   'rw',
-  'Error syndrome 0: bus ids. [H]',
+  'Error syndrome 0: bus ids; a record has 0 in what is not said to be recorded. [H]',
   {
-    AMID: bits(7, 0, 'Machine id. [H]'),
-    APID: bits(12, 8, 'Port id; always 0 here. [H]'),
-    ABID: bits(15, 13, 'Bus id; always 0 here. [H]'),
-    AVMID: bits(20, 16, 'VMID of its routing, 0 if it has none. [H]'),
-    ATID: bits(31, 24, 'Transaction id; always 0 here. [H]'),
+    AMID: bits(7, 0, 'Recorded: machine id, its low 8 bits. [H]'),
+    APID: bits(12, 8, 'Port id. [H]'),
+    ABID: bits(15, 13, 'Bus id. [H]'),
+    AVMID: bits(20, 16, 'Recorded: VMID of its routing, 0 if it has none. [H]'),
+    ATID: bits(31, 24, 'Transaction id. [H]'),
   },
 );
 
@@ -213,41 +256,57 @@ export const ESYNR1: Register<
   | 'AFULL'
   | 'AC'
   | 'DCD'
-> = reg32('ESYNR1', 0xfff94, 'rw', 'Error syndrome 1: transaction attributes. [H]', {
-  AMEMTYPE: bits(2, 0, 'Memory type the master drives; always 0 here. [H]'),
-  ASHARED: bit(3, 'Shareable; always 0 here. [H]'),
-  AINNERSHARED: bit(4, 'Inner shareable; always 0 here. [H]'),
-  APRIV: bit(5, 'Privileged. [H]'),
-  APROTNS: bit(6, 'Non-secure. [H]'),
-  AINST: bit(7, 'Instruction fetch. [H]'),
-  AWRITE: bit(8, 'Write. [H]'),
-  ABURST: bit(10, 'Burst kind; always 0 here. [H]'),
-  ALEN: bits(15, 12, 'Burst length; always 0 here. [H]'),
-  ASIZE: bit(16, 'Beat size; always 0 here. [H]'),
-  ALOCK: bits(21, 20, 'Lock; always 0 here. [H]'),
-  AOOO: bit(22, 'Unknown. [U]'),
-  AFULL: bit(24, 'Full write; always 0 here. [H]'),
-  AC: bit(30, 'Unknown. [U]'),
-  DCD: bit(31, 'Unknown. [U]'),
-});
+> = reg32(
+  'ESYNR1',
+  0xfff94,
+  'rw',
+  'Error syndrome 1: transaction attributes; a record has 0 as in ESYNR0. [H]',
+  {
+    AMEMTYPE: bits(2, 0, 'Memory type the master drives. [H]'),
+    ASHARED: bit(3, 'Shareable. [H]'),
+    AINNERSHARED: bit(4, 'Inner shareable. [H]'),
+    APRIV: bit(5, 'Recorded: privileged. [H]'),
+    APROTNS: bit(6, 'Recorded: non-secure, after NSCFG (R31). [H]'),
+    AINST: bit(7, 'Recorded: instruction fetch. [H]'),
+    AWRITE: bit(8, 'Recorded: write. [H]'),
+    ABURST: bit(10, 'Burst kind. [H]'),
+    ALEN: bits(15, 12, 'Burst length. [H]'),
+    ASIZE: bit(16, 'Beat size; one bit in the header, three in FSYNR1. [H]'),
+    ALOCK: bits(21, 20, 'Lock. [H]'),
+    AOOO: bit(22, 'Unknown. [U]'),
+    AFULL: bit(24, 'Full write. [H]'),
+    AC: bit(30, 'Unknown. [U]'),
+    DCD: bit(31, 'Unknown. [U]'),
+  },
+);
 
 /** Revision. */
-export const REV: Register<'MINOR' | 'MAJOR'> = reg32('REV', 0xffff4, 'ro', 'Revision. [H]', {
-  MINOR: bits(3, 0, 'Minor. [H]'),
-  MAJOR: bits(7, 4, 'Major. [H]'),
-});
+export const REV: Register<'MINOR' | 'MAJOR'> = reg32(
+  'REV',
+  0xffff4,
+  'ro',
+  'Revision: `revision` of the configuration. [H]',
+  {
+    MINOR: bits(3, 0, 'Minor. [H]'),
+    MAJOR: bits(7, 4, 'Major. [H]'),
+  },
+);
 
 /** What this instance has. */
 export const IDR: Register<'NM2VCBMT' | 'HTW' | 'HUM' | 'TLBSIZE' | 'NCB' | 'NIRPT'> = reg32(
   'IDR',
   0xffff8,
   'ro',
-  'Identification: counts (R4). [H,D]',
+  'Identification: counts of the configuration (R4). [H,D]',
   {
-    NM2VCBMT: bits(8, 0, 'Number of M2VCBR entries, here not minus one (fixed choice). [H,U]'),
-    HTW: bit(9, 'Hardware walker present. [H]'),
-    HUM: bit(10, 'Hit-under-miss present. [H]'),
-    TLBSIZE: bits(15, 12, 'TLB size, here log2 of the entry count (fixed choice). [H,U]'),
+    NM2VCBMT: bits(
+      8,
+      0,
+      'Number of M2VCBR entries, here not minus one, and 511 for 512 (fixed choice). [H,U]',
+    ),
+    HTW: bit(9, 'Hardware walker present; 1 here. [H]'),
+    HUM: bit(10, 'Hit-under-miss present; 0 here. [H]'),
+    TLBSIZE: bits(15, 12, 'TLB size, here log2 of the entry count, rounded down (fixed choice). [H,U]'),
     NCB: bits(23, 16, 'Number of banks minus one. [D]'),
     NIRPT: bits(31, 24, 'Number of interrupts, here 2 (fixed choice). [H,U]'),
   },
@@ -258,7 +317,7 @@ export const RPU_ACR: Register = reg32(
   'RPU_ACR',
   0xffffc,
   'rw',
-  'Register protection unit; stores what is written. [H,D]',
+  'Register protection unit; no effect here, register accesses carry no VMID. [H,D]',
 );
 
 /** The global registers there is one of, by offset (M2VCBR and CBACR are arrays and not among them). */

@@ -1,0 +1,12 @@
+// The comparison with the oracle, for longer than a test may take: 50 000 boards of a new seed unless FC_RUNS and
+// FC_SEED say otherwise. Arguments go to Jest.
+import { spawnSync } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
+
+const jest = fileURLToPath(new URL('lab-jest.mjs', import.meta.resolve('@iommu-lab/jest-preset')));
+const run = spawnSync(process.execPath, [jest, 'oracle-campaign', ...process.argv.slice(2)], {
+  stdio: 'inherit',
+  env: { FC_SEED: 'random', FC_RUNS: '50000', ...process.env },
+});
+if (run.error) throw run.error;
+process.exitCode = run.status ?? 1; // null: ended by a signal

@@ -1,0 +1,5 @@
+/**
+ * Options of Stryker for a package of this workspace.
+ * @param mutate files, relative to the package
+ */
+export function strykerOptions(mutate: readonly string[]): Record<string, unknown>;
