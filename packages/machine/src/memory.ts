@@ -45,6 +45,8 @@ const CHUNK_BYTES = 64 * 1024;
 export class PhysicalMemory implements MemoryPort {
   readonly banks: readonly RamBank[];
   readonly #stores: readonly BankStore[];
+  /** The bank that answered last: it is asked first. */
+  #recent: BankStore | undefined;
 
   /** @throws LabError EINVAL on an empty, unaligned or overlapping bank. */
   constructor(banks: readonly RamBank[]) {
@@ -84,7 +86,8 @@ export class PhysicalMemory implements MemoryPort {
 
   read32(address: PhysAddr): number {
     const store = this.#find(address, 4);
-    return store === undefined ? BUS_ERROR : store.read32(address - store.base);
+    // `| 0`: an exported constant has no type for the compiler, and the word would become an object with it.
+    return store === undefined ? BUS_ERROR | 0 : store.read32(address - store.base);
   }
 
   write32(address: PhysAddr, value: number): boolean {
@@ -95,9 +98,16 @@ export class PhysicalMemory implements MemoryPort {
   }
 
   #find(address: number, sizeBytes: number): BankStore | undefined {
-    for (let i = 0; i < this.#stores.length; i++) {
-      const store = this.#stores[i] as BankStore;
-      if (address >= store.base && address + sizeBytes <= store.end) return store;
+    const recent = this.#recent;
+    if (recent !== undefined && address >= recent.base && address + sizeBytes <= recent.end) return recent;
+    return this.#search(address, sizeBytes);
+  }
+
+  #search(address: number, sizeBytes: number): BankStore | undefined {
+    for (const store of this.#stores) {
+      if (address < store.base || address + sizeBytes > store.end) continue;
+      this.#recent = store;
+      return store;
     }
     return undefined;
   }

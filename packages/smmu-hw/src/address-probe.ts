@@ -1,5 +1,5 @@
 /** The V2P operations: translation on request of software, answered in PAR (R7 to R17). */
-import { encode, extract, type Register } from '@iommu-lab/machine';
+import { extract, insert, maskOf, type Register } from '@iommu-lab/machine';
 import {
   INNER_SHAREABLE,
   MEMORY_TYPE_SHIFT,
@@ -20,7 +20,8 @@ import type { TranslationOutput } from './translated.ts';
 import { refusalOf, type Translator } from './translate.ts';
 import { FAULT_PERMISSION, FAULT_TLB_MISS, FAULT_TRANSLATION, NO_FAULT } from './walk.ts';
 
-const FAULT = 1;
+const FAULT: number = maskOf(PAR.fields.FAULT);
+const HIT: number = maskOf(V2PSR.fields.HIT);
 
 /** The trigger registers and the right each asks for (R16). */
 export const PROBES: readonly {
@@ -55,7 +56,7 @@ export function probeAddress(
   }
   const tag = bank.tag | vmidTag(bank.vmid);
   const hit = tlb.lookup(tag, page);
-  registers.set(V2PSR, encode(V2PSR, hit < 0 ? {} : { HIT: 1, INDEX: hit }));
+  registers.set(V2PSR, hit < 0 ? 0 : insert(HIT, V2PSR.fields.INDEX, hit));
   const found = translator.probe(bank, tag, page);
   const { output } = translator;
   const fault = asRead(found === NO_FAULT ? refusalOf(output.attributes, right, false) : found, readings);
@@ -73,17 +74,15 @@ function asRead(fault: number, { probeRights, probeMissStatus }: Readings): numb
   return fault;
 }
 
+/** PAR of a success. Field by field, since `encode` makes an object. */
 function success({ address, attributes }: TranslationOutput): number {
+  const { fields } = PAR;
   const isSuper = ((attributes >>> SIZE_SHIFT) & 3) === SIZE_SUPERSECTION;
-  const isInner = (attributes & INNER_SHAREABLE) !== 0;
-  const word = encode(PAR, {
-    NOFAULT_SS: isSuper ? 1 : 0,
-    NOFAULT_MT: (attributes >>> MEMORY_TYPE_SHIFT) & 7,
-    NOFAULT_SH: (attributes & SHAREABLE) === 0 ? 0 : 1,
-    NOFAULT_NS: (attributes & NS_DESCRIPTOR) === 0 ? 0 : 1,
-    NOFAULT_NOS: isInner ? 1 : 0,
-    PA: extract(address, PAR.fields.PA),
-  });
+  let word = insert(0, fields.NOFAULT_MT, (attributes >>> MEMORY_TYPE_SHIFT) & 7);
+  if ((attributes & SHAREABLE) !== 0) word = insert(word, fields.NOFAULT_SH, 1);
+  if ((attributes & NS_DESCRIPTOR) !== 0) word = insert(word, fields.NOFAULT_NS, 1);
+  if ((attributes & INNER_SHAREABLE) !== 0) word = insert(word, fields.NOFAULT_NOS, 1);
   // Of a supersection only PA[31:24] is valid (R12).
-  return isSuper ? (word & 0xff000fff) >>> 0 : word;
+  const page = extract(address, fields.PA) & (isSuper ? 0xff000 : 0xfffff);
+  return insert(insert(word, fields.PA, page), fields.NOFAULT_SS, isSuper ? 1 : 0);
 }

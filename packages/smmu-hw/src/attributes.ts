@@ -31,9 +31,14 @@ export const SIZE_LARGE = 1;
 export const SIZE_SECTION = 2;
 export const SIZE_SUPERSECTION = 3;
 
-/** Mask of an offset in the page of a translation: 4 KiB shifted by 4 bits for each step of the size code. */
+/** log2 of the page size of a translation: 12, and 4 more for each step of the size code. */
+export function pageShift(attributes: number): number {
+  return 12 + ((attributes >>> (SIZE_SHIFT - 2)) & 12);
+}
+
+/** Mask of an offset in its page. */
 export function offsetMask(attributes: number): number {
-  return (0x1000 << ((attributes >>> (SIZE_SHIFT - 2)) & 12)) - 1;
+  return (1 << pageShift(attributes)) - 1;
 }
 
 /** What TLBTR0 shows of an attribute word. */

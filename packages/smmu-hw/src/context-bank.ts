@@ -102,9 +102,10 @@ export class ContextBank {
     for (const register of CONTEXT_REGISTERS) {
       if (register.access === 'rw') this.on(register, () => {});
     }
-    for (const register of [CONTEXTIDR, TTBR0, TTBR1, TTBCR, PRRR, NMRR, TLBLCKR, BFBCR]) {
-      this.on(register, () => this.decode());
-    }
+    for (const register of [TTBR0, TTBR1, TTBCR]) this.on(register, () => this.#decodeTables());
+    for (const register of [PRRR, NMRR]) this.on(register, () => this.#decodeMemoryTypes());
+    this.on(CONTEXTIDR, () => this.#decodeAsid());
+    this.on(BFBCR, () => this.#decodePrefetch());
     this.decode();
   }
 
@@ -123,38 +124,34 @@ export class ContextBank {
     this.#refresh();
   }
 
-  /** Takes over what the registers say. */
+  /** Takes over what all registers say. */
   decode(): void {
-    const { registers } = this;
-    const sctlr = registers.get(SCTLR);
-    this.isEnabled = extract(sctlr, SCTLR.fields.M) === 1;
-    this.hasAccessFlag = extract(sctlr, SCTLR.fields.AFE) === 1;
+    this.decodeSctlr();
+    this.decodeActlr();
+    this.decodeLock();
+    this.#decodeAsid();
+    this.#decodeTables();
+    this.#decodePrefetch();
+  }
+
+  /** Takes over SCTLR. */
+  decodeSctlr(): void {
+    const { fields } = SCTLR;
+    const sctlr = this.registers.get(SCTLR);
+    this.isEnabled = extract(sctlr, fields.M) === 1;
+    this.hasAccessFlag = extract(sctlr, fields.AFE) === 1;
     this.updatesAccessFlag =
-      extract(sctlr, SCTLR.fields.HAF) === 1 && this.#config.readings.hardwareAccessFlag === 'updates';
-    this.ignoresAccessFlag = extract(sctlr, SCTLR.fields.AFFD) === 1;
-    this.isBigEndian = extract(sctlr, SCTLR.fields.BE) === 1;
-    this.asid = extract(registers.get(CONTEXTIDR), CONTEXTIDR.fields.ASID);
-    const isShared = this.#config.readings.tlbTags === 'vmid-and-asid';
-    this.tag = contextTag(this.asid, isShared ? undefined : this.index);
-    const isRemapped = extract(sctlr, SCTLR.fields.TRE) === 1;
-    fillMemoryTable(this.memoryTable, isRemapped, registers.get(PRRR), registers.get(NMRR));
-    this.prefetches =
-      extract(registers.get(BFBCR), BFBCR.fields.BFBDFE) === 1 && this.#config.fetchBlocks > 0;
-    this.#decodeActlr(registers.get(ACTLR));
-    this.#decodeTables(registers.get(TTBCR), registers.get(TTBR0), registers.get(TTBR1));
-    this.#decodeLock(registers.get(TLBLCKR));
+      extract(sctlr, fields.HAF) === 1 && this.#config.readings.hardwareAccessFlag === 'updates';
+    this.ignoresAccessFlag = extract(sctlr, fields.AFFD) === 1;
+    this.isBigEndian = extract(sctlr, fields.BE) === 1;
+    this.#decodeMemoryTypes();
     this.#refresh();
   }
 
-  #refresh(): void {
-    const { readings, traceAccesses } = this.#config;
-    const isWatched = traceAccesses || readings.vmidMismatch === 'global-error';
-    this.isReady = this.isEnabled && !this.#isHeldUp && !isWatched && !this.stall.isBlocked;
-    this.onChange();
-  }
-
-  #decodeActlr(actlr: number): void {
+  /** Takes over ACTLR. */
+  decodeActlr(): void {
     const { fields } = ACTLR;
+    const actlr = this.registers.get(ACTLR);
     this.walksOnMiss = this.#walks(extract(actlr, fields.TLBMCFG));
     this.probeWalksOnMiss = this.#walks(extract(actlr, fields.V2PCFG));
     this.stallsOnFault = extract(actlr, fields.CFCFG) === 1;
@@ -172,12 +169,54 @@ export class ContextBank {
       privilege === PRIVCFG_PRIVILEGED ? true : privilege === PRIVCFG_USER ? false : undefined;
   }
 
+  /** Takes over TLBLCKR. */
+  decodeLock(): void {
+    const { fields } = TLBLCKR;
+    const tlblckr = this.registers.get(TLBLCKR);
+    const isThere = this.#config.readings.lockdown === 'entries';
+    const { lock } = this;
+    lock.loads = isThere && extract(tlblckr, fields.LKE) === 1;
+    lock.sparesAtAll = isThere && extract(tlblckr, fields.TLBIALLCFG) === 1;
+    lock.sparesAtAsid = isThere && extract(tlblckr, fields.TLBIASIDCFG) === 1;
+    lock.sparesAtAddress = isThere && extract(tlblckr, fields.TLBIVAACFG) === 1;
+    this.lockFloor = isThere ? extract(tlblckr, fields.FLOOR) : 0;
+  }
+
+  #refresh(): void {
+    const { readings, traceAccesses } = this.#config;
+    const isWatched = traceAccesses || readings.vmidMismatch === 'global-error';
+    this.isReady = this.isEnabled && !this.#isHeldUp && !isWatched && !this.stall.isBlocked;
+    this.onChange();
+  }
+
+  #decodeAsid(): void {
+    this.asid = extract(this.registers.get(CONTEXTIDR), CONTEXTIDR.fields.ASID);
+    const isShared = this.#config.readings.tlbTags === 'vmid-and-asid';
+    this.tag = contextTag(this.asid, isShared ? undefined : this.index);
+    this.onChange();
+  }
+
+  #decodeMemoryTypes(): void {
+    const { registers } = this;
+    const isRemapped = extract(registers.get(SCTLR), SCTLR.fields.TRE) === 1;
+    fillMemoryTable(this.memoryTable, isRemapped, registers.get(PRRR), registers.get(NMRR));
+  }
+
+  #decodePrefetch(): void {
+    const isOn = extract(this.registers.get(BFBCR), BFBCR.fields.BFBDFE) === 1;
+    this.prefetches = isOn && this.#config.fetchBlocks > 0;
+  }
+
   #walks(policy: number): boolean {
     if (policy === UNKNOWN_POLICY) return this.#config.readings.missPolicyTwo === 'walks';
     return policy === WALK_ON_MISS;
   }
 
-  #decodeTables(ttbcr: number, ttbr0: number, ttbr1: number): void {
+  #decodeTables(): void {
+    const { registers } = this;
+    const ttbcr = registers.get(TTBCR);
+    const ttbr0 = registers.get(TTBR0);
+    const ttbr1 = registers.get(TTBR1);
     const n = extract(ttbcr, TTBCR.fields.N);
     const lowBits = this.#config.readings.ttbr0Base === 'by-ttbcr-n' ? 14 - n : 14;
     this.splitShift = 32 - n;
@@ -187,17 +226,6 @@ export class ContextBank {
     this.walkDisabled1 = extract(ttbcr, TTBCR.fields.PD1) === 1;
     this.walkSnoops0 = isCacheableWalk(ttbr0);
     this.walkSnoops1 = isCacheableWalk(ttbr1);
-  }
-
-  #decodeLock(tlblckr: number): void {
-    const { fields } = TLBLCKR;
-    const isThere = this.#config.readings.lockdown === 'entries';
-    const { lock } = this;
-    lock.loads = isThere && extract(tlblckr, fields.LKE) === 1;
-    lock.sparesAtAll = isThere && extract(tlblckr, fields.TLBIALLCFG) === 1;
-    lock.sparesAtAsid = isThere && extract(tlblckr, fields.TLBIASIDCFG) === 1;
-    lock.sparesAtAddress = isThere && extract(tlblckr, fields.TLBIVAACFG) === 1;
-    this.lockFloor = isThere ? extract(tlblckr, fields.FLOOR) : 0;
   }
 }
 

@@ -53,12 +53,12 @@ export function wireRegisters(parts: InstanceParts): void {
 function wireBank(parts: InstanceParts, bank: ContextBank): void {
   const { config, global, lines, maintenance } = parts;
   bank.on(SCTLR, () => {
-    bank.decode();
+    bank.decodeSctlr();
     // A bank that stops translating lets go of what it holds, as terminated: nothing it holds may bypass (R52).
     if (!bank.isEnabled && config.readings.disabledBank === 'terminates') endStall(parts, bank);
   });
   bank.on(ACTLR, () => {
-    bank.decode();
+    bank.decodeActlr();
     lines.drive();
   });
   bank.on(FSR, () => statusChanged(parts, bank));
@@ -71,7 +71,7 @@ function wireBank(parts: InstanceParts, bank: ContextBank): void {
       const isOpen = config.readings.lockRegisterGate === 'open' || global.isSet(CR.fields.TLBLKCRWE);
       return isOpen ? value & implementedBits(TLBLCKR) : bank.registers.get(TLBLCKR);
     },
-    afterWrite: () => bank.decode(),
+    afterWrite: () => bank.decodeLock(),
   });
   bank.on(CTX_TLBIALL, () => maintenance.contextAll(bank));
   bank.on(TLBIASID, (value) => maintenance.asid(bank, value));

@@ -242,25 +242,22 @@ export class MsmSmmu implements MmioDevice, BusPort {
     return this.#banks[Math.floor(offset / BANK_BYTES)];
   }
 
-  /** A hot path: an access that the TLB answers, with a mapping open to all, needs nothing of what stands below. */
+  /** A hot path: an access to a mapping that is open to all needs no look at what it is. */
   #throughBank(access: BusAccess, stream: Stream): AccessStatus {
     const output = this.#output;
     const va = access.address;
     const entry = va > LAST_ADDRESS ? NO_ENTRY : this.#tlb.lookup(stream.tag, va);
-    if (entry < 0) return this.#pastTlb(access, stream, entry);
-    this.#tlb.read(entry, va, output);
+    if (entry >= 0) {
+      this.#tlb.read(entry, va, output);
+    } else {
+      const bank = stream.bank as ContextBank;
+      const fault = this.#translator.miss(bank, stream.tag, va, entry);
+      if (fault !== NO_FAULT) return this.#contextFault(access, stream, bank, fault);
+    }
     if (!allowsAll(output.attributes)) return this.#byRights(access, stream);
     if (output.path !== stream) output.path = stream;
     if (output.access !== access) output.access = access;
     return 'done';
-  }
-
-  #pastTlb(access: BusAccess, stream: Stream, entry: number): AccessStatus {
-    const bank = stream.bank as ContextBank;
-    const fault = this.#translator.miss(bank, stream.tag, access.address, entry);
-    return fault === NO_FAULT
-      ? this.#byRights(access, stream)
-      : this.#contextFault(access, stream, bank, fault);
   }
 
   #byRights(access: BusAccess, stream: Stream): AccessStatus {

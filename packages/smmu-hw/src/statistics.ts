@@ -11,9 +11,9 @@ export interface SmmuCounters {
   globalErrors: number;
   /** V2P operations of banks that translate. */
   probes: number;
-  /** Accesses and V2P operations for which the TLB had no entry, and those of them that were walked. */
+  /** Accesses and V2P operations for which the TLB had no entry, and those of them that were not walked. */
   misses: number;
-  walks: number;
+  unwalked: number;
   /** Maintenance operations, and the entries they dropped. */
   invalidations: number;
   entriesDropped: number;
@@ -28,7 +28,7 @@ export class SmmuStatistics implements SmmuCounters {
   globalErrors = 0;
   probes = 0;
   misses = 0;
-  walks = 0;
+  unwalked = 0;
   invalidations = 0;
   entriesDropped = 0;
 
@@ -41,6 +41,11 @@ export class SmmuStatistics implements SmmuCounters {
   get hits(): number {
     const { accesses, bypasses, waits, globalErrors, probes, misses } = this;
     return accesses - bypasses - waits - globalErrors + probes - misses;
+  }
+
+  /** Walks of the tables. */
+  get walks(): number {
+    return this.misses - this.unwalked;
   }
 
   /** The counters alone, as plain data. */

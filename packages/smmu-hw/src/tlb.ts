@@ -11,7 +11,7 @@
  * Long because both look-ups, loading and dropping work on the same words.
  */
 import type { Random } from '@iommu-lab/machine';
-import { EXTENDED_ADDRESS, SIZE_SHIFT, offsetMask } from './attributes.ts';
+import { EXTENDED_ADDRESS, SIZE_SHIFT, offsetMask, pageShift } from './attributes.ts';
 import type { Leaf } from './leaf.ts';
 import type { TranslationOutput } from './translated.ts';
 
@@ -74,6 +74,7 @@ export interface TlbSnapshot {
 export class Tlb {
   readonly entries: number;
   readonly #setMask: number;
+  readonly #ways: number;
   /** Words from one way of a set to the next. */
   readonly #wayWords: number;
   readonly #noticesMultiHit: boolean;
@@ -101,6 +102,7 @@ export class Tlb {
     const sets = entries / ways;
     this.entries = entries;
     this.#setMask = sets - 1;
+    this.#ways = ways;
     this.#wayWords = sets * ENTRY_WORDS;
     this.#noticesMultiHit = noticesMultiHit;
     this.#random = random;
@@ -143,8 +145,7 @@ export class Tlb {
    * @returns the entry, or NO_ENTRY if no way of the set may be used
    */
   insert(tag: number, va: number, leaf: Leaf, bank: number, floor: number): number {
-    const size = (leaf.attributes >>> SIZE_SHIFT) & 3;
-    const set = (va >>> (PAGE_SHIFTS[size] as number)) & this.#setMask;
+    const set = (va >>> pageShift(leaf.attributes)) & this.#setMask;
     const entry = floor === 0 && this.#lockedEnd === 0 ? this.#victim(set) : this.#victimAbove(set, floor);
     if (entry !== NO_ENTRY) this.#place(entry, tag, va, leaf, bank);
     return entry;
@@ -377,7 +378,7 @@ export class Tlb {
   #write(entry: number, key: number, va: number, leaf: Leaf, bank: number): void {
     const words = this.#words;
     const at = entry * ENTRY_WORDS;
-    words[at] = va >>> (PAGE_SHIFTS[(leaf.attributes >>> SIZE_SHIFT) & 3] as number);
+    words[at] = va >>> pageShift(leaf.attributes);
     words[at + KEY] = key;
     words[at + ATTRIBUTES] = leaf.attributes;
     words[at + ADDRESS] = leaf.low;
@@ -412,10 +413,9 @@ export class Tlb {
   /** Whose turn it is to be replaced in a full set. */
   #replaced(set: number): number {
     const sets = this.#setMask + 1;
-    const ways = this.entries / sets;
-    if (this.#random !== undefined) return set + this.#random.integer(0, ways - 1) * sets;
+    if (this.#random !== undefined) return set + this.#random.integer(0, this.#ways - 1) * sets;
     const way = this.#nextVictim[set] as number;
-    this.#nextVictim[set] = way + 1 === ways ? 0 : way + 1;
+    this.#nextVictim[set] = way + 1 === this.#ways ? 0 : way + 1;
     return set + way * sets;
   }
 

@@ -55,8 +55,8 @@ export class Translator {
     if (entry === MULTI_HIT) return FAULT_MULTI_HIT;
     this.#statistics.misses++;
     // An IOVA has 32 bits; what lies above is not mapped by any table (fixed choice).
-    if (va > LAST_ADDRESS) return FAULT_TRANSLATION;
-    if (!bank.walksOnMiss) return FAULT_TLB_MISS;
+    if (va > LAST_ADDRESS) return this.#unwalked(FAULT_TRANSLATION);
+    if (!bank.walksOnMiss) return this.#unwalked(FAULT_TLB_MISS);
     const fault = this.#walk(bank, tag, va);
     if (fault === NO_FAULT) this.load(bank, tag, va);
     return fault;
@@ -72,7 +72,7 @@ export class Translator {
       return NO_FAULT;
     }
     this.#statistics.misses++;
-    return bank.probeWalksOnMiss ? this.#walk(bank, tag, va) : FAULT_TLB_MISS;
+    return bank.probeWalksOnMiss ? this.#walk(bank, tag, va) : this.#unwalked(FAULT_TLB_MISS);
   }
 
   /** Puts what was just walked for `va` into the TLB. */
@@ -88,7 +88,6 @@ export class Translator {
   }
 
   #walk(bank: ContextBank, tag: number, va: number): number {
-    this.#statistics.walks++;
     const walker = this.#walker;
     const fault = walker.walk(bank, va);
     if (fault !== NO_FAULT) {
@@ -99,6 +98,11 @@ export class Translator {
     this.output.attributes = leaf.attributes;
     this.output.physical[0] = addressIn(leaf, va & offsetMask(leaf.attributes));
     return NO_FAULT;
+  }
+
+  #unwalked(fault: number): number {
+    this.#statistics.unwalked++;
+    return fault;
   }
 
   #keepFailure(bank: ContextBank, tag: number, va: number, fault: number): void {

@@ -158,8 +158,8 @@ export class Walker {
   #accessFlag(bank: ContextBank, isSnooped: boolean, at: number, word: number, size: number): number {
     const level = size < SIZE_SECTION ? SECOND_LEVEL : 0;
     if (!bank.updatesAccessFlag) return bank.ignoresAccessFlag ? NO_FAULT : FAULT_ACCESS_FLAG | level;
-    const updated = (word | (level === SECOND_LEVEL ? SECOND_LEVEL_AF : FIRST_LEVEL_AF)) >>> 0;
-    const stored = bank.isBigEndian ? swapBytes(updated) : updated;
+    const updated = word | (level === SECOND_LEVEL ? SECOND_LEVEL_AF : FIRST_LEVEL_AF);
+    const stored = (bank.isBigEndian ? swapBytes(updated) : updated) >>> 0;
     const port = isSnooped ? this.#snooped : this.#memory;
     if (!port.write32((at >>> 0) as PhysAddr, stored)) return FAULT_WALK_DECODE | level;
     if (this.#buffer.exists) this.#buffer.write32(at >>> 0, stored);
@@ -167,20 +167,32 @@ export class Walker {
   }
 
   /**
-   * The word at `at`, signed, as `at` is: what does not fit a small integer would be an object at each call. A word that
-   * cannot be read is an invalid descriptor.
+   * The word at `at`, signed, as `at` is: what does not fit a small integer would be an object at each call, and so
+   * would a word that may come from either of two calls. A word that cannot be read is an invalid descriptor.
    */
   #read(bank: ContextBank, isSnooped: boolean, level: number, at: number): number {
     const port = isSnooped ? this.#snooped : this.#memory;
-    const address = at >>> 0;
-    const word = bank.prefetches
-      ? this.#buffer.read32(port, isSnooped, level, address)
-      : port.read32(address as PhysAddr);
-    if (word < 0) {
-      this.#readError = word;
-      return INVALID_DESCRIPTOR;
-    }
-    return bank.isBigEndian ? swapBytes(word) | 0 : word | 0;
+    if (bank.prefetches) return this.#readAhead(bank, port, isSnooped, level, at >>> 0);
+    const word = port.read32((at >>> 0) as PhysAddr);
+    if (word < 0) return this.#unreadable(word);
+    return bank.isBigEndian ? swapBytes(word) : word | 0;
+  }
+
+  #readAhead(
+    bank: ContextBank,
+    port: MemoryPort,
+    isSnooped: boolean,
+    level: number,
+    address: number,
+  ): number {
+    const word = this.#buffer.read32(port, isSnooped, level, address);
+    if (word < 0) return this.#unreadable(word);
+    return bank.isBigEndian ? swapBytes(word) : word | 0;
+  }
+
+  #unreadable(answer: number): number {
+    this.#readError = answer;
+    return INVALID_DESCRIPTOR;
   }
 
   /** The fault of a descriptor that is invalid, or could not be read. */
@@ -203,5 +215,5 @@ function tableNs(word: number): number {
 }
 
 function swapBytes(word: number): number {
-  return ((word >>> 24) | ((word >>> 8) & 0xff00) | ((word << 8) & 0xff0000) | (word << 24)) >>> 0;
+  return (word >>> 24) | ((word >>> 8) & 0xff00) | ((word << 8) & 0xff0000) | (word << 24);
 }
