@@ -15,7 +15,8 @@ import {
 import type { ContextBank } from './context-bank.ts';
 import type { Readings } from './readings.ts';
 import { PAR, V2PPR, V2PPW, V2PSR, V2PUR, V2PUW } from './regs/index.ts';
-import { NO_ENTRY, vmidTag, type Tlb } from './tlb.ts';
+import { vmidTag } from './tlb-key.ts';
+import { NO_ENTRY, type Tlb } from './tlb.ts';
 import type { TranslationOutput } from './translated.ts';
 import { refusalOf, type Translator } from './translate.ts';
 import { FAULT_PERMISSION, FAULT_TLB_MISS, FAULT_TRANSLATION, NO_FAULT } from './walk.ts';

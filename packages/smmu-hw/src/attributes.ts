@@ -1,6 +1,6 @@
 /**
  * What a translation carries besides its address, in one word: the layout of TLBTR0 (rights, memory type,
- * shareability, size code), and three bits of our own in a gap of it.
+ * shareability, size code), and four bits of our own in a gap of it.
  */
 import { maskOf } from '@iommu-lab/machine';
 import { TLBTR0 } from './regs/index.ts';
@@ -17,13 +17,17 @@ export const SHAREABLE: number = maskOf(TLBTR0.fields.SH);
 export const SHAREABILITY_SHIFT: number = TLBTR0.fields.ISH.shift;
 export const MEMORY_TYPE_SHIFT: number = TLBTR0.fields.MT.shift;
 export const SIZE_SHIFT: number = TLBTR0.fields.DPSIZR.shift;
+/** A binding that is exported is a variable to the compiler; this one is a constant. */
+const STEP_SHIFT = TLBTR0.fields.DPSIZR.shift - 2;
 /** Inner or outer policy is cacheable. Not part of TLBTR0. */
 export const CACHEABLE: number = 1 << 24;
 /** The entry says that a walk found nothing (R26). Not part of TLBTR0. */
 export const FAILED_WALK: number = 1 << 25;
 /** The physical address has bits above 31. Not part of TLBTR0. */
 export const EXTENDED_ADDRESS: number = 1 << 26;
-const OWN_BITS = CACHEABLE | FAILED_WALK | EXTENDED_ADDRESS;
+/** The access was not translated. Never in an entry. */
+export const BYPASSED: number = 1 << 27;
+const OWN_BITS = CACHEABLE | FAILED_WALK | EXTENDED_ADDRESS | BYPASSED;
 
 /** Size codes: position in LEAF_SIZES. */
 export const SIZE_SMALL = 0;
@@ -33,7 +37,7 @@ export const SIZE_SUPERSECTION = 3;
 
 /** log2 of the page size of a translation: 12, and 4 more for each step of the size code. */
 export function pageShift(attributes: number): number {
-  return 12 + ((attributes >>> (SIZE_SHIFT - 2)) & 12);
+  return 12 + ((attributes >>> STEP_SHIFT) & 12);
 }
 
 /** Mask of an offset in its page. */

@@ -20,7 +20,7 @@ import {
   TTBR1,
 } from './regs/index.ts';
 import { StallQueue } from './stall.ts';
-import { contextTag } from './tlb.ts';
+import { contextTag } from './tlb-key.ts';
 
 /** ACTLR.TLBMCFG and V2PCFG: walk on a miss (R33). */
 const WALK_ON_MISS = 3;

@@ -1,22 +1,26 @@
 /** The two interrupt lines: levels that follow from the status registers (R48, R49). */
-import type { InterruptLine } from '@iommu-lab/machine';
 import type { ContextBank } from './context-bank.ts';
 import type { GlobalPage } from './global-page.ts';
 import type { Readings } from './readings.ts';
 import { ESR, FSR } from './regs/index.ts';
 
+/** An input of whatever takes interrupts. It is told the level whenever that may have changed, the same one too. */
+export interface InterruptInput {
+  set(isHigh: boolean): void;
+}
+
 /** The lines of one instance. */
 export class FaultLines {
-  readonly #secure: InterruptLine;
-  readonly #nonSecure: InterruptLine;
+  readonly #secure: InterruptInput;
+  readonly #nonSecure: InterruptInput;
   readonly #banks: readonly ContextBank[];
   readonly #global: GlobalPage;
   readonly #readings: Readings;
 
   constructor(
     lines: {
-      readonly secureLine: InterruptLine;
-      readonly nonSecureLine: InterruptLine;
+      readonly secureLine: InterruptInput;
+      readonly nonSecureLine: InterruptInput;
     },
     banks: readonly ContextBank[],
     global: GlobalPage,

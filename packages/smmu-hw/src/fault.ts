@@ -1,8 +1,9 @@
 /** What an instance notes about an access that failed: context faults (R44, R45) and global errors. */
-import { encode, hex, maskOf, type RegisterFile, type World } from '@iommu-lab/machine';
+import { encode, hex, maskOf, type BusAccess, type RegisterFile, type World } from '@iommu-lab/machine';
 import type { ContextBank } from './context-bank.ts';
 import type { Readings } from './readings.ts';
 import { EAR, ESR, ESYNR0, ESYNR1, FAR, FSR, FSYNR0, FSYNR1 } from './regs/index.ts';
+import { isNonSecure } from './stream-map.ts';
 
 const MULTI = maskOf(FSR.fields.MULTI);
 
@@ -15,6 +16,20 @@ export interface FailedAccess {
   readonly isInstruction: boolean;
   readonly isPrivileged: boolean;
   readonly isNonSecure: boolean;
+}
+
+/** @param route M2VCBR word of its stream */
+export function failedAccess(access: BusAccess, route: number, isPrivileged: boolean): FailedAccess {
+  const { masterName, streamId, address, isWrite, attributes } = access;
+  return {
+    masterName,
+    streamId,
+    address,
+    isWrite,
+    isInstruction: attributes.isInstruction,
+    isPrivileged,
+    isNonSecure: isNonSecure(route, attributes.isSecure),
+  };
 }
 
 /** Records a context fault; a further one while FSR is not 0 leaves a mark, and more if so read (R45). */

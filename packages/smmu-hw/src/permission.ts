@@ -30,10 +30,11 @@ export function rightNeeded(isPrivileged: boolean, isWrite: boolean): number {
 }
 
 const EVERY_RIGHT = PRIVILEGED | USER_READ | USER_WRITE;
+const EVERY_RIGHT_OR_NEVER = EVERY_RIGHT | EXECUTE_NEVER;
 
 /** Whether an entry with these attributes lets every access through: then nobody needs to look at the access. */
 export function allowsAll(attributes: number): boolean {
-  return (attributes & (EVERY_RIGHT | EXECUTE_NEVER)) === EVERY_RIGHT;
+  return (attributes & EVERY_RIGHT_OR_NEVER) === EVERY_RIGHT;
 }
 
 /** Whether an entry with these attributes lets an access through that needs `right`. */

@@ -3,14 +3,12 @@
  * register-effects.ts.
  */
 import {
-  LabError,
   hex,
   maskOf,
   moveBytes,
   type AccessStatus,
   type BusAccess,
   type BusPort,
-  type InterruptLine,
   type Iova,
   type MemoryPort,
   type MmioDevice,
@@ -19,8 +17,8 @@ import {
 } from '@iommu-lab/machine';
 import { resolveConfig, type MsmSmmuConfig, type ResolvedConfig } from './config.ts';
 import { ContextBank } from './context-bank.ts';
-import { FaultLines } from './fault-lines.ts';
-import { recordContextFault, recordGlobalError, type FailedAccess } from './fault.ts';
+import { FaultLines, type InterruptInput } from './fault-lines.ts';
+import { failedAccess, recordContextFault, recordGlobalError } from './fault.ts';
 import { FetchBuffer } from './fetch-buffer.ts';
 import { GlobalPage } from './global-page.ts';
 import { viewEntry, type TlbEntryView } from './inspection.ts';
@@ -28,20 +26,12 @@ import { Maintenance } from './maintenance.ts';
 import { allowsAll, isAllowed, rightNeeded } from './permission.ts';
 import { wireRegisters } from './register-effects.ts';
 import { BANK_BYTES, FSR, WINDOW_BYTES } from './regs/index.ts';
-import { checkShape, parkedAccesses, shapeOf, type SmmuSnapshot } from './snapshot.ts';
+import { checkShape, liveAccesses, shapeOf, type SmmuSnapshot } from './snapshot.ts';
 import type { ParkedAccess } from './stall.ts';
 import { SmmuStatistics } from './statistics.ts';
-import {
-  StreamMap,
-  bypassAttributes,
-  bypassRedirects,
-  isBypassDisabled,
-  isNonSecure,
-  vmidOf,
-  type Stream,
-} from './stream-map.ts';
+import { StreamMap, bypassAttributes, isBypassDisabled, vmidOf, type Stream } from './stream-map.ts';
 import { NO_ENTRY, Tlb } from './tlb.ts';
-import { LAST_ADDRESS, Translator, refusalOf } from './translate.ts';
+import { Translator, refusalOf } from './translate.ts';
 import { TranslationOutput, type Translated } from './translated.ts';
 import { NO_FAULT, Walker } from './walk.ts';
 
@@ -52,11 +42,15 @@ export interface MsmSmmuWiring {
   /** Memory as a coherent observer sees it: through the CPU's cache. */
   readonly snooped: MemoryPort;
   /** Interrupt of the banks whose CBACR.IRPTNDX is 0. */
-  readonly secureLine: InterruptLine;
+  readonly secureLine: InterruptInput;
   /** Interrupt of the banks whose CBACR.IRPTNDX is 1. */
-  readonly nonSecureLine: InterruptLine;
+  readonly nonSecureLine: InterruptInput;
 }
 
+/** Addresses above have no translation. */
+const LAST_ADDRESS = 0xffffffff;
+const OK = NO_FAULT; // as constants of this module: see tlb.ts
+const NONE = NO_ENTRY;
 const STALLED = maskOf(FSR.fields.SS);
 
 /**
@@ -72,7 +66,7 @@ export class MsmSmmu implements MmioDevice, BusPort {
   readonly #world: World;
   readonly #memory: MemoryPort;
   readonly #snooped: MemoryPort;
-  readonly #output = new TranslationOutput();
+  readonly #output: TranslationOutput;
   readonly #banks: readonly ContextBank[];
   readonly #streams: StreamMap;
   /** Those of the map: one step less for each access. */
@@ -97,6 +91,13 @@ export class MsmSmmu implements MmioDevice, BusPort {
     const random = resolved.tlbReplacement === 'random' ? world.random.fork(`${this.name}/tlb`) : undefined;
     this.#tlb = new Tlb(resolved.tlbEntries, resolved.tlbWays, readings.multiHit === 'fault', random);
     this.#fetchBuffer = new FetchBuffer(resolved.fetchBlocks);
+    this.#banks = Array.from(
+      { length: resolved.contextBanks },
+      (_, index) => new ContextBank(world, index, resolved),
+    );
+    this.#streams = new StreamMap(resolved.streams, this.#banks);
+    this.#streamList = this.#streams.streams;
+    this.#output = new TranslationOutput(this.#streams);
     this.#translator = new Translator(
       this.#output,
       this.#tlb,
@@ -104,12 +105,6 @@ export class MsmSmmu implements MmioDevice, BusPort {
       this.statistics,
       readings.failedWalks === 'kept',
     );
-    this.#banks = Array.from(
-      { length: resolved.contextBanks },
-      (_, index) => new ContextBank(world, index, resolved),
-    );
-    this.#streams = new StreamMap(resolved.streams, this.#banks);
-    this.#streamList = this.#streams.streams;
     this.#global = new GlobalPage(resolved, this.#streams, this.#banks, this.#tlb);
     this.#lines = new FaultLines(wiring, this.#banks, this.#global, readings);
     wireRegisters({
@@ -246,16 +241,16 @@ export class MsmSmmu implements MmioDevice, BusPort {
   #throughBank(access: BusAccess, stream: Stream): AccessStatus {
     const output = this.#output;
     const va = access.address;
-    const entry = va > LAST_ADDRESS ? NO_ENTRY : this.#tlb.lookup(stream.tag, va);
+    const entry = va > LAST_ADDRESS ? NONE : this.#tlb.lookup(stream.tag, va);
     if (entry >= 0) {
       this.#tlb.read(entry, va, output);
     } else {
       const bank = stream.bank as ContextBank;
       const fault = this.#translator.miss(bank, stream.tag, va, entry);
-      if (fault !== NO_FAULT) return this.#contextFault(access, stream, bank, fault);
+      if (fault !== OK) return this.#contextFault(access, stream, bank, fault);
     }
     if (!allowsAll(output.attributes)) return this.#byRights(access, stream);
-    if (output.path !== stream) output.path = stream;
+    // A comparison costs less than a store.
     if (output.access !== access) output.access = access;
     return 'done';
   }
@@ -266,7 +261,6 @@ export class MsmSmmu implements MmioDevice, BusPort {
     const { isInstruction } = access.attributes;
     const refusal = refusalOf(output.attributes, rightOf(access, bank), isInstruction);
     if (refusal !== NO_FAULT) return this.#contextFault(access, stream, bank, refusal);
-    output.path = stream;
     output.access = access;
     return 'done';
   }
@@ -308,7 +302,6 @@ export class MsmSmmu implements MmioDevice, BusPort {
     const output = this.#output;
     output.physical[0] = access.address;
     output.attributes = bypassAttributes(route, readings.bypassMemory);
-    output.path = { redirects: bypassRedirects(route), word: route };
     output.access = access;
     return 'done';
   }
@@ -364,37 +357,4 @@ function isPrivilegedAt(bank: ContextBank, access: BusAccess): boolean {
 
 function rightOf(access: BusAccess, bank: ContextBank): number {
   return rightNeeded(isPrivilegedAt(bank, access), access.isWrite);
-}
-
-function failedAccess(access: BusAccess, route: number, isPrivileged: boolean): FailedAccess {
-  const { masterName, streamId, address, isWrite, attributes } = access;
-  return {
-    masterName,
-    streamId,
-    address,
-    isWrite,
-    isInstruction: attributes.isInstruction,
-    isPrivileged,
-    isNonSecure: isNonSecure(route, attributes.isSecure),
-  };
-}
-
-/** The live access for each that the snapshot holds. @throws LabError EINVAL if there are some and nobody has them. */
-function liveAccesses(
-  name: string,
-  snapshot: SmmuSnapshot,
-  reissue: ((parked: ParkedAccess) => BusAccess) | undefined,
-): ReadonlyMap<ParkedAccess, BusAccess> {
-  const live = new Map<ParkedAccess, BusAccess>();
-  for (const parked of parkedAccesses(snapshot)) {
-    if (reissue === undefined) {
-      const { masterName, streamId } = parked;
-      throw new LabError('EINVAL', `${name}: the snapshot holds an access of ${masterName}: reissue it`, {
-        masterName,
-        streamId,
-      });
-    }
-    live.set(parked, reissue(parked));
-  }
-  return live;
 }

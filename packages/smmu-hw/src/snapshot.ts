@@ -1,5 +1,5 @@
 /** The whole state of an instance as plain data: what `JSON.stringify` keeps. */
-import { LabError } from '@iommu-lab/machine';
+import { LabError, type BusAccess } from '@iommu-lab/machine';
 import type { ResolvedConfig } from './config.ts';
 import type { FetchBufferSnapshot } from './fetch-buffer.ts';
 import type { GlobalPageSnapshot } from './global-page.ts';
@@ -28,9 +28,27 @@ export function shapeOf({ name: _name, traceAccesses: _traces, ...shape }: Resol
   return shape;
 }
 
-/** Every access that the instance held, bank by bank. */
-export function parkedAccesses(snapshot: SmmuSnapshot): readonly ParkedAccess[] {
-  return snapshot.banks.flatMap(({ stall }) => parkedIn(stall));
+/**
+ * The live access of its owner for each that the instance held.
+ * @throws LabError EINVAL if there are some and nobody gives them.
+ */
+export function liveAccesses(
+  name: string,
+  snapshot: SmmuSnapshot,
+  reissue: ((parked: ParkedAccess) => BusAccess) | undefined,
+): ReadonlyMap<ParkedAccess, BusAccess> {
+  const live = new Map<ParkedAccess, BusAccess>();
+  for (const parked of snapshot.banks.flatMap(({ stall }) => parkedIn(stall))) {
+    if (reissue === undefined) {
+      const { masterName, streamId } = parked;
+      throw new LabError('EINVAL', `${name}: the snapshot holds an access of ${masterName}: reissue it`, {
+        masterName,
+        streamId,
+      });
+    }
+    live.set(parked, reissue(parked));
+  }
+  return live;
 }
 
 /** @throws LabError EINVAL unless the snapshot is of an instance of that shape. */

@@ -3,13 +3,13 @@
  * each write, so that an access finds plain numbers.
  */
 import { extract, maskOf } from '@iommu-lab/machine';
-import { CACHEABLE, INNER_SHAREABLE, MEMORY_TYPE_SHIFT, SHAREABLE } from './attributes.ts';
+import { BYPASSED, CACHEABLE, INNER_SHAREABLE, MEMORY_TYPE_SHIFT, SHAREABLE } from './attributes.ts';
 import type { ContextBank } from './context-bank.ts';
 import { implementedBits } from './implemented.ts';
 import { MT_CACHEABLE, MT_NON_CACHEABLE, redirectMask } from './memory-type.ts';
 import type { Readings } from './readings.ts';
 import { M2VCBR } from './regs/index.ts';
-import { vmidTag } from './tlb.ts';
+import { vmidTag } from './tlb-key.ts';
 
 const { fields } = M2VCBR;
 const IMPLEMENTED = implementedBits(M2VCBR);
@@ -22,14 +22,8 @@ const FIRST_CACHEABLE_TYPE = 5;
 const BPSHCFG_OUTER = 1;
 const BPSHCFG_INNER = 2;
 
-/** How accesses get on to memory: which shareabilities are redirected to the CPU's cache, and the M2VCBR word. */
-export interface Path {
-  readonly redirects: number;
-  readonly word: number;
-}
-
 /** One machine id. */
-export class Stream implements Path {
+export class Stream {
   /** M2VCBR. */
   word = 0;
   /** undefined if CBNDX names one that does not exist. */
@@ -37,10 +31,6 @@ export class Stream implements Path {
   /** What the stream's TLB look-ups compare, and whether its accesses need nothing but translation: the bank's. */
   tag = 0;
   isReady = false;
-
-  get redirects(): number {
-    return this.bank === undefined ? 0 : this.bank.redirects;
-  }
 }
 
 /** The machine ids of one instance; all words are 0 at power-on. */
@@ -119,7 +109,9 @@ export function bypassAttributes(word: number, unlessOverridden: Readings['bypas
   const override = extract(word, fields.BPSHCFG);
   const shareability =
     override === BPSHCFG_OUTER ? SHAREABLE : override === BPSHCFG_INNER ? SHAREABLE | INNER_SHAREABLE : 0;
-  return (type << MEMORY_TYPE_SHIFT) | (type >= FIRST_CACHEABLE_TYPE ? CACHEABLE : 0) | shareability;
+  return (
+    BYPASSED | (type << MEMORY_TYPE_SHIFT) | (type >= FIRST_CACHEABLE_TYPE ? CACHEABLE : 0) | shareability
+  );
 }
 
 /** Which untranslated accesses are redirected to the CPU's cache, as `isSnooped` wants it. */

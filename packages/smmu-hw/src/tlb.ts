@@ -13,6 +13,19 @@
 import type { Random } from '@iommu-lab/machine';
 import { EXTENDED_ADDRESS, SIZE_SHIFT, offsetMask, pageShift } from './attributes.ts';
 import type { Leaf } from './leaf.ts';
+import {
+  CLASSES,
+  asidOf,
+  classOf,
+  comparisonOf,
+  isGlobal,
+  keyOf,
+  maskOf,
+  sizeOf,
+  valueOf,
+  vmidOf,
+  type EntryFilter,
+} from './tlb-key.ts';
 import type { TranslationOutput } from './translated.ts';
 
 /** `lookup` found nothing; or `insert` found no place. */
@@ -20,14 +33,11 @@ export const NO_ENTRY = -1;
 /** `lookup` found more than one entry, and the instance notices. */
 export const MULTI_HIT = -2;
 
-// An entry's key: ASID [7:0], VMID [12:8], global, size code, valid, and (if banks do not share) the bank.
-const ASID_BITS = 0xff;
-const VMID_SHIFT = 8;
-const VMID_BITS = 0x1f << VMID_SHIFT;
-const GLOBAL = 1 << 13;
-const KEY_SIZE_SHIFT = 14;
-const VALID = 1 << 16;
-const BANK_SHIFT = 17;
+// Constants of this module for what is used again and again: an imported or exported binding is a variable to the
+// compiler, and costs a load and a check at each use.
+const NONE = NO_ENTRY;
+const HAS_HIGH_ADDRESS = EXTENDED_ADDRESS;
+const SIZE_AT = SIZE_SHIFT;
 
 /** The words of an entry: page number, key (0 = free), attribute word, physical page base [31:0]. */
 const ENTRY_SHIFT = 2;
@@ -38,23 +48,6 @@ const ADDRESS = 3;
 
 /** log2 of the page size, by size code. */
 const PAGE_SHIFTS: readonly number[] = [12, 16, 20, 24];
-
-/** What a look-up compares besides the address: ASID, and the bank if banks do not share entries. */
-export function contextTag(asid: number, ownBank: number | undefined): number {
-  return VALID | asid | (ownBank === undefined ? 0 : (ownBank + 1) << BANK_SHIFT);
-}
-
-/** The part of a tag that the VMID makes; `contextTag | vmidTag` is a whole tag. */
-export function vmidTag(vmid: number): number {
-  return vmid << VMID_SHIFT;
-}
-
-/** Which entries an invalidation means, by their key. */
-export interface EntryFilter {
-  readonly vmid?: number;
-  readonly asid?: number;
-  readonly isGlobal?: boolean;
-}
 
 /** Everything a TLB holds, as plain data. */
 export interface TlbSnapshot {
@@ -89,8 +82,8 @@ export class Tlb {
   #valid = 0;
   /** No locked entry at or above this index. */
   #lockedEnd = 0;
-  /** Valid entries by class: size code x 2 + global. */
-  readonly #classes: Int32Array = new Int32Array(8);
+  /** Valid entries by class. */
+  readonly #classes: Int32Array = new Int32Array(CLASSES);
   /** Whether entries of more than one class are in, or locked ones. If not, the class there is: */
   #isMixed = false;
   #shift = 12;
@@ -124,7 +117,7 @@ export class Tlb {
       // Not `at / ENTRY_WORDS`: that is a division of doubles, and costs as much as the rest of the turn.
       if (words[at] === page && words[at + KEY] === key) return at >> ENTRY_SHIFT;
     }
-    return NO_ENTRY;
+    return NONE;
   }
 
   /** Puts the translation of `va` by `entry` into `output`. */
@@ -134,7 +127,7 @@ export class Tlb {
     const low = ((words[entry * ENTRY_WORDS + ADDRESS] as number) | (va & offsetMask(attributes))) >>> 0;
     output.attributes = attributes;
     output.physical[0] =
-      (attributes & EXTENDED_ADDRESS) === 0
+      (attributes & HAS_HIGH_ADDRESS) === 0
         ? low
         : low + (this.#highAddresses[entry] as number) * 0x100000000;
   }
@@ -147,7 +140,7 @@ export class Tlb {
   insert(tag: number, va: number, leaf: Leaf, bank: number, floor: number): number {
     const set = (va >>> pageShift(leaf.attributes)) & this.#setMask;
     const entry = floor === 0 && this.#lockedEnd === 0 ? this.#victim(set) : this.#victimAbove(set, floor);
-    if (entry !== NO_ENTRY) this.#place(entry, tag, va, leaf, bank);
+    if (entry !== NONE) this.#place(entry, tag, va, leaf, bank);
     return entry;
   }
 
@@ -242,7 +235,7 @@ export class Tlb {
   }
 
   isGlobal(entry: number): boolean {
-    return (this.#key(entry) & GLOBAL) !== 0;
+    return isGlobal(this.#key(entry));
   }
 
   isLocked(entry: number): boolean {
@@ -250,17 +243,17 @@ export class Tlb {
   }
 
   vmid(entry: number): number {
-    return (this.#key(entry) & VMID_BITS) >>> VMID_SHIFT;
+    return vmidOf(this.#key(entry));
   }
 
   /** 0 for a global entry. */
   asid(entry: number): number {
-    return this.#key(entry) & ASID_BITS;
+    return asidOf(this.#key(entry));
   }
 
   /** Position in LEAF_SIZES. */
   sizeCode(entry: number): number {
-    return (this.#key(entry) >>> KEY_SIZE_SHIFT) & 3;
+    return sizeOf(this.#key(entry));
   }
 
   /** Bank that loaded the entry. */
@@ -333,24 +326,23 @@ export class Tlb {
 
   /** Looks at every entry that may hold `va`; of several, the smallest page answers, if that is not a fault. */
   #search(tag: number, va: number): number {
-    const globalTag = (tag & ~ASID_BITS) | GLOBAL;
-    let found = NO_ENTRY;
+    let found = NONE;
     for (let size = 0; size < 4; size++) {
       if (!this.#isInUse(size)) continue;
-      const own = tag | (size << KEY_SIZE_SHIFT);
-      const global = globalTag | (size << KEY_SIZE_SHIFT);
+      const own = keyOf(tag, size, false);
+      const global = keyOf(tag, size, true);
       const page = va >>> (PAGE_SHIFTS[size] as number);
       const set = page & this.#setMask;
       for (let entry = set; entry < this.entries; entry += this.#setMask + 1) {
         if (!this.#matches(entry, page, own, global)) continue;
-        if (found !== NO_ENTRY) return this.#noticesMultiHit ? MULTI_HIT : found;
+        if (found !== NONE) return this.#noticesMultiHit ? MULTI_HIT : found;
         found = entry;
       }
       // Locked entries stand at the index they were given, whatever their set.
       for (let entry = 0; entry < this.#lockedEnd; entry++) {
         if (this.#locked[entry] === 0 || (entry & this.#setMask) === set) continue;
         if (!this.#matches(entry, page, own, global)) continue;
-        if (found !== NO_ENTRY) return this.#noticesMultiHit ? MULTI_HIT : found;
+        if (found !== NONE) return this.#noticesMultiHit ? MULTI_HIT : found;
         found = entry;
       }
     }
@@ -363,8 +355,7 @@ export class Tlb {
   }
 
   #place(entry: number, tag: number, va: number, leaf: Leaf, bank: number): void {
-    const size = (leaf.attributes >>> SIZE_SHIFT) & 3;
-    const key = (leaf.isGlobal ? (tag & ~ASID_BITS) | GLOBAL : tag) | (size << KEY_SIZE_SHIFT);
+    const key = keyOf(tag, (leaf.attributes >>> SIZE_AT) & 3, leaf.isGlobal);
     const old = this.#key(entry);
     // Most loads replace an entry of their own class: nothing to count then.
     if (old === 0 || classOf(old) !== classOf(key) || this.#locked[entry] === 1) {
@@ -404,7 +395,7 @@ export class Tlb {
       if (!this.isValid(entry)) return entry;
       usable++;
     }
-    if (usable === 0) return NO_ENTRY;
+    if (usable === 0) return NONE;
     let entry = this.#replaced(set);
     while (!isUsable(entry)) entry = this.#replaced(set);
     return entry;
@@ -439,36 +430,15 @@ export class Tlb {
   #classify(): void {
     let used = 0;
     let last = 0;
-    for (let each = 0; each < 8; each++) {
+    for (let each = 0; each < CLASSES; each++) {
       if (this.#classes[each] === 0) continue;
       used++;
       last = each;
     }
+    const { tagMask, bits } = comparisonOf(last);
     this.#isMixed = used > 1 || this.#lockedEnd > 0;
-    const size = last >>> 1;
-    const isGlobal = (last & 1) === 1;
-    this.#shift = PAGE_SHIFTS[size] as number;
-    this.#tagMask = isGlobal ? ~ASID_BITS : -1;
-    this.#classBits = (size << KEY_SIZE_SHIFT) | (isGlobal ? GLOBAL : 0);
+    this.#shift = PAGE_SHIFTS[last >>> 1] as number;
+    this.#tagMask = tagMask;
+    this.#classBits = bits;
   }
-}
-
-/** Size code x 2 + global. */
-function classOf(key: number): number {
-  return ((key >>> (KEY_SIZE_SHIFT - 1)) & 6) | ((key >>> 13) & 1);
-}
-
-function maskOf(filter: EntryFilter): number {
-  return (
-    VALID |
-    (filter.vmid === undefined ? 0 : VMID_BITS) |
-    (filter.asid === undefined ? 0 : ASID_BITS) |
-    (filter.isGlobal === undefined ? 0 : GLOBAL)
-  );
-}
-
-function valueOf(filter: EntryFilter): number {
-  return (
-    VALID | ((filter.vmid ?? 0) << VMID_SHIFT) | (filter.asid ?? 0) | (filter.isGlobal === true ? GLOBAL : 0)
-  );
 }

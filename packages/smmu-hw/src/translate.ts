@@ -20,7 +20,10 @@ import {
 } from './walk.ts';
 
 /** Addresses above have no translation. */
-export const LAST_ADDRESS = 0xffffffff;
+const LAST_ADDRESS = 0xffffffff;
+// Constants of this module: see tlb.ts.
+const OK = NO_FAULT;
+const MULTIPLE = MULTI_HIT;
 
 /** The translation path of one instance, past the TLB's quick answer. */
 export class Translator {
@@ -52,13 +55,13 @@ export class Translator {
    * @returns NO_FAULT or FSR bits
    */
   miss(bank: ContextBank, tag: number, va: number, entry: number): number {
-    if (entry === MULTI_HIT) return FAULT_MULTI_HIT;
+    if (entry === MULTIPLE) return FAULT_MULTI_HIT;
     this.#statistics.misses++;
     // An IOVA has 32 bits; what lies above is not mapped by any table (fixed choice).
     if (va > LAST_ADDRESS) return this.#unwalked(FAULT_TRANSLATION);
     if (!bank.walksOnMiss) return this.#unwalked(FAULT_TLB_MISS);
     const fault = this.#walk(bank, tag, va);
-    if (fault === NO_FAULT) this.load(bank, tag, va);
+    if (fault === OK) this.load(bank, tag, va);
     return fault;
   }
 
@@ -66,10 +69,10 @@ export class Translator {
   probe(bank: ContextBank, tag: number, va: number): number {
     const entry = this.#tlb.lookup(tag, va);
     this.#statistics.probes++;
-    if (entry === MULTI_HIT) return FAULT_MULTI_HIT;
+    if (entry === MULTIPLE) return FAULT_MULTI_HIT;
     if (entry !== NO_ENTRY) {
       this.#tlb.read(entry, va, this.output);
-      return NO_FAULT;
+      return OK;
     }
     this.#statistics.misses++;
     return bank.probeWalksOnMiss ? this.#walk(bank, tag, va) : this.#unwalked(FAULT_TLB_MISS);
@@ -90,14 +93,14 @@ export class Translator {
   #walk(bank: ContextBank, tag: number, va: number): number {
     const walker = this.#walker;
     const fault = walker.walk(bank, va);
-    if (fault !== NO_FAULT) {
+    if (fault !== OK) {
       if (this.#keepsFailedWalks && walker.foundInvalid) this.#keepFailure(bank, tag, va, fault);
       return fault;
     }
     const { leaf } = walker;
     this.output.attributes = leaf.attributes;
     this.output.physical[0] = addressIn(leaf, va & offsetMask(leaf.attributes));
-    return NO_FAULT;
+    return OK;
   }
 
   #unwalked(fault: number): number {
@@ -114,7 +117,7 @@ export class Translator {
 
 /** NO_FAULT if a translation with these attributes lets an access through that needs `right`, else FSR bits. */
 export function refusalOf(attributes: number, right: number, isInstruction: boolean): number {
-  if (isAllowed(attributes, right, isInstruction)) return NO_FAULT;
+  if (isAllowed(attributes, right, isInstruction)) return OK;
   const size = (attributes >>> SIZE_SHIFT) & 3;
   const cause = (attributes & FAILED_WALK) === 0 ? FAULT_PERMISSION : FAULT_TRANSLATION;
   return size < SIZE_SECTION ? cause | SECOND_LEVEL : cause;

@@ -1,9 +1,9 @@
 /** What an access has become once its address phase is done: the transaction that goes on to memory. */
 import { DEFAULT_ATTRIBUTES, type BusAccess, type PhysAddr } from '@iommu-lab/machine';
-import { NS_DESCRIPTOR } from './attributes.ts';
+import { BYPASSED, NS_DESCRIPTOR } from './attributes.ts';
 import { memoryTypeOf, shareabilityOf, type MemoryTypeName, type ShareabilityName } from './inspection.ts';
 import { isSnooped } from './memory-type.ts';
-import { isNonSecure, type Path } from './stream-map.ts';
+import { bypassRedirects, isNonSecure, type StreamMap } from './stream-map.ts';
 
 /** A transaction on its way to memory. */
 export interface Translated {
@@ -23,9 +23,13 @@ export class TranslationOutput implements Translated {
   readonly physical: Float64Array = new Float64Array(1);
   /** Attribute word. */
   attributes = 0;
-  /** The access, and the way it takes. Written only when they change: a store costs more than a comparison. */
-  access: Pick<BusAccess, 'attributes'> = { attributes: DEFAULT_ATTRIBUTES };
-  path: Path = { redirects: 0, word: 0 };
+  /** Whose it is. */
+  access: Pick<BusAccess, 'attributes' | 'streamId'> = { attributes: DEFAULT_ATTRIBUTES, streamId: 0 };
+  readonly #streams: StreamMap;
+
+  constructor(streams: StreamMap) {
+    this.#streams = streams;
+  }
 
   get address(): PhysAddr {
     return this.physical[0] as PhysAddr;
@@ -40,12 +44,17 @@ export class TranslationOutput implements Translated {
   }
 
   get isSnooped(): boolean {
-    return isSnooped(this.attributes, this.path.redirects);
+    const { streamId } = this.access;
+    const redirects =
+      (this.attributes & BYPASSED) === 0
+        ? this.#streams.streams[streamId]?.bank?.redirects
+        : bypassRedirects(this.#streams.word(streamId));
+    return isSnooped(this.attributes, redirects ?? 0);
   }
 
   get isNonSecure(): boolean {
-    return (
-      (this.attributes & NS_DESCRIPTOR) !== 0 || isNonSecure(this.path.word, this.access.attributes.isSecure)
-    );
+    const { attributes, streamId } = this.access;
+    if ((this.attributes & NS_DESCRIPTOR) !== 0) return true;
+    return isNonSecure(this.#streams.word(streamId), attributes.isSecure);
   }
 }

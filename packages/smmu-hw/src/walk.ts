@@ -48,6 +48,14 @@ export const FAULT_MULTI_HIT: number = maskOf(FSR.fields.MHF);
 /** Set beside the cause when a second-level descriptor was at fault. */
 export const SECOND_LEVEL: number = maskOf(FSR.fields.SL);
 
+// What a walk uses again and again, as constants of this module: an imported or exported binding is a variable to the
+// compiler, and costs a load and a check at each use.
+const OK = NO_FAULT;
+const LEVEL_TWO = SECOND_LEVEL;
+const NEVER = EXECUTE_NEVER;
+const NS = NS_DESCRIPTOR;
+const SIZE_AT = SIZE_SHIFT;
+
 /** What a word is taken for that could not be read. */
 const INVALID_DESCRIPTOR = 0;
 /** NS stands in bit 19 of a section and in bit 3 of a table pointer. */
@@ -113,7 +121,7 @@ export class Walker {
       case 'large':
         return this.#leaf(bank, isSnooped, at, word, LARGE_PAGE_LAYOUT, SIZE_LARGE, tableNs(first));
       case 'invalid':
-        return this.#noDescriptor() | SECOND_LEVEL;
+        return this.#noDescriptor() | LEVEL_TWO;
     }
   }
 
@@ -129,21 +137,21 @@ export class Walker {
     const access = leafAccess(layout, word);
     if (bank.hasAccessFlag && (access & 1) === 0) {
       const fault = this.#accessFlag(bank, isSnooped, at, word, size);
-      if (fault !== NO_FAULT) return fault;
+      if (fault !== OK) return fault;
     }
     const { leaf } = this;
     const attributes =
       rightsOf(access, bank.hasAccessFlag) |
-      (leafExecuteNever(layout, word) === 1 ? EXECUTE_NEVER : 0) |
-      (ns === 1 ? NS_DESCRIPTOR : 0) |
+      (leafExecuteNever(layout, word) === 1 ? NEVER : 0) |
+      (ns === 1 ? NS : 0) |
       (bank.memoryTable[leafMemoryClass(layout, word)] as number) |
-      (size << SIZE_SHIFT);
+      (size << SIZE_AT);
     leaf.attributes = attributes;
     leaf.low = word & ~offsetMask(attributes);
     leaf.high = 0;
     leaf.isGlobal = leafNotGlobal(layout, word) === 0;
-    if (size === SIZE_SUPERSECTION && this.#hasExtendedAddresses) this.#extend(word);
-    return NO_FAULT;
+    if (this.#hasExtendedAddresses && size === SIZE_SUPERSECTION) this.#extend(word);
+    return OK;
   }
 
   /** PA[39:32] of a supersection. */

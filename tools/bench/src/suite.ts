@@ -76,11 +76,11 @@ function builtPackages(folder: string): Plugin {
   });
   return {
     name: 'built-packages',
-    setup({ onResolve }) {
-      onResolve({ filter: /^@iommu-lab\// }, ({ path }) =>
+    setup(bundle) {
+      bundle.onResolve({ filter: /^@iommu-lab\// }, ({ path }) =>
         path === '@iommu-lab/bench' ? undefined : built(require.resolve(path)),
       );
-      onResolve({ filter: /^\.\.?\// }, ({ path, importer, resolveDir }) => {
+      bundle.onResolve({ filter: /^\.\.?\// }, ({ path, importer, resolveDir }) => {
         const target = resolve(importer === '<stdin>' ? resolveDir : dirname(importer), path);
         if (!target.startsWith(`${sources}/`)) return undefined;
         return built(join(folder, 'dist', target.slice(sources.length).replace(/\.ts$/, '.js')));

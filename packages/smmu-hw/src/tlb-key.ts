@@ -1,0 +1,84 @@
+/**
+ * What makes a TLB entry the one that is meant: VMID, ASID, whether it is global, its size, and (if banks do not share
+ * entries) its bank, in one word. 0 is the key of no entry.
+ */
+
+// ASID [7:0], VMID [12:8], global 13, size code [15:14], valid 16, bank + 1 from 17 on.
+const ASID_BITS = 0xff;
+const VMID_SHIFT = 8;
+const VMID_BITS = 0x1f << VMID_SHIFT;
+const GLOBAL = 1 << 13;
+const SIZE_SHIFT = 14;
+const VALID = 1 << 16;
+const BANK_SHIFT = 17;
+
+/** What a look-up compares besides the address: ASID, and the bank if banks do not share entries. */
+export function contextTag(asid: number, ownBank: number | undefined): number {
+  return VALID | asid | (ownBank === undefined ? 0 : (ownBank + 1) << BANK_SHIFT);
+}
+
+/** The part of a tag that the VMID makes; `contextTag | vmidTag` is a whole tag. */
+export function vmidTag(vmid: number): number {
+  return vmid << VMID_SHIFT;
+}
+
+/** Key of an entry that a look-up with `tag` loads. @param size size code */
+export function keyOf(tag: number, size: number, isGlobal: boolean): number {
+  return (isGlobal ? (tag & ~ASID_BITS) | GLOBAL : tag) | (size << SIZE_SHIFT);
+}
+
+export function asidOf(key: number): number {
+  return key & ASID_BITS;
+}
+
+export function vmidOf(key: number): number {
+  return (key & VMID_BITS) >>> VMID_SHIFT;
+}
+
+export function isGlobal(key: number): boolean {
+  return (key & GLOBAL) !== 0;
+}
+
+/** Size code: position in LEAF_SIZES. */
+export function sizeOf(key: number): number {
+  return (key >>> SIZE_SHIFT) & 3;
+}
+
+/** Number of classes: entries of one class are found by one comparison of keys. */
+export const CLASSES = 8;
+
+/** Class of an entry: size code x 2 + global. */
+export function classOf(key: number): number {
+  return ((key >>> (SIZE_SHIFT - 1)) & 6) | ((key & GLOBAL) === 0 ? 0 : 1);
+}
+
+/** For all entries of a class: a tag masked with `tagMask`, with `bits` added, is the key it finds. */
+export function comparisonOf(entryClass: number): { readonly tagMask: number; readonly bits: number } {
+  const isOfAll = (entryClass & 1) === 1;
+  return {
+    tagMask: isOfAll ? ~ASID_BITS : -1,
+    bits: ((entryClass >>> 1) << SIZE_SHIFT) | (isOfAll ? GLOBAL : 0),
+  };
+}
+
+/** Which entries an invalidation means; what is not named does not matter. */
+export interface EntryFilter {
+  readonly vmid?: number;
+  readonly asid?: number;
+  readonly isGlobal?: boolean;
+}
+
+/** The bits of a key that a filter looks at. */
+export function maskOf(filter: EntryFilter): number {
+  return (
+    VALID |
+    (filter.vmid === undefined ? 0 : VMID_BITS) |
+    (filter.asid === undefined ? 0 : ASID_BITS) |
+    (filter.isGlobal === undefined ? 0 : GLOBAL)
+  );
+}
+
+/** What these bits must be. */
+export function valueOf(filter: EntryFilter): number {
+  return VALID | vmidTag(filter.vmid ?? 0) | (filter.asid ?? 0) | (filter.isGlobal === true ? GLOBAL : 0);
+}
