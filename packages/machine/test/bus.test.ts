@@ -131,6 +131,43 @@ describe('BusMaster', () => {
     expect(transfer.state).toBe('done');
   });
 
+  test('an ignored read gets zeros in the bytes of that access alone, and the transfer goes on', () => {
+    const { world, master, port } = setup(['done', 'parked']);
+    const data = new Uint8Array(0x2800).fill(0xee);
+    const transfer = master.read(0x1800, data);
+    expect(transfer.doneBytes).toBe(0x800);
+    port.parked[0]?.resume('ignore');
+    expect([transfer.state, transfer.doneBytes]).toEqual(['done', 0x2800]);
+    expect(port.seen.map((access) => access.address)).toEqual([0x1800, 0x2000, 0x3000]);
+    expect(data.findIndex((byte) => byte === 0)).toBe(0x800);
+    expect(data.lastIndexOf(0)).toBe(0x17ff);
+    expect(data.filter((byte) => byte === 0)).toHaveLength(0x1000);
+    expect(world.clock.waits()).toEqual([]);
+  });
+
+  test('an ignored write leaves its bytes alone, and the next access may still fault', () => {
+    const { master, port } = setup(['parked', 'faulted']);
+    const data = new Uint8Array(0x1800).fill(0xee);
+    const transfer = master.write(0x1000, data);
+    port.parked[0]?.resume('ignore');
+    expect([transfer.state, transfer.doneBytes]).toEqual(['faulted', 0x1000]);
+    expect(data.every((byte) => byte === 0xee)).toBe(true);
+  });
+
+  test('an abandoned transfer whose access is ignored issues nothing more; if nothing was left, it is done', () => {
+    const { master, port } = setup(['parked']);
+    const transfer = master.read(0x1000, new Uint8Array(0x2000));
+    transfer.abandon();
+    port.parked[0]?.resume('ignore');
+    expect([transfer.state, transfer.doneBytes, port.seen.length]).toEqual(['faulted', 0x1000, 1]);
+
+    const last = setup(['parked']);
+    const whole = last.master.read(0x1000, new Uint8Array(0x1000));
+    whole.abandon();
+    last.port.parked[0]?.resume('ignore');
+    expect([whole.state, whole.doneBytes]).toEqual(['done', 0x1000]);
+  });
+
   test('onEnd of an ended transfer answers at once', () => {
     const ends: string[] = [];
     setup(['faulted'])
@@ -143,6 +180,81 @@ describe('BusMaster', () => {
     expect(() => setup().master.read(address, new Uint8Array(1))).toThrow(
       expect.objectContaining({ code: 'EINVAL' }),
     );
+  });
+});
+
+describe('a transfer that is restored', () => {
+  /** A write that waits in its second page, and its snapshot as text keeps it. */
+  function pendingWrite() {
+    const { master, port } = setup(['done', 'parked']);
+    const transfer = master.write(0x1800, new Uint8Array(0x2000));
+    return { master, port, transfer, snapshot: JSON.parse(JSON.stringify(transfer.snapshot())) };
+  }
+
+  test('stands where it stood and is not issued: the access is the parked one again', () => {
+    const { port, transfer, snapshot } = pendingWrite();
+    const { world, master, port: nextPort } = setup();
+    const data = new Uint8Array(0x2000);
+    const restored = master.restore(snapshot, data);
+    expect(nextPort.seen).toEqual([]);
+    expect([restored.state, restored.doneBytes, restored.startAddress, restored.sizeBytes]).toEqual([
+      'pending',
+      0x800,
+      0x1800,
+      0x2000,
+    ]);
+    const { address, offset, length, isWrite, streamId, masterName, attributes } = port
+      .parked[0] as BusAccess;
+    expect(restored).toMatchObject({ address, offset, length, isWrite, streamId, masterName, attributes });
+    expect([address, offset, length]).toEqual([0x2000, 0x800, 0x1000]);
+    expect(restored.data).toBe(data);
+    expect(restored.snapshot()).toEqual(transfer.snapshot());
+    expect(world.clock.waits()).toEqual(['vfe (stream 4): write at 0x00002000 is stalled']);
+  });
+
+  test('goes on as it would have: retried from its cursor to the end', () => {
+    const { snapshot } = pendingWrite();
+    const { world, master, port } = setup();
+    const restored = master.restore(snapshot, new Uint8Array(0x2000));
+    const ends: string[] = [];
+    restored.onEnd((state) => ends.push(state));
+    restored.resume('retry');
+    expect([restored.state, restored.doneBytes, ends]).toEqual(['done', 0x2000, ['done']]);
+    expect(port.seen.map((access) => access.address)).toEqual([0x2000, 0x3000]);
+    expect(world.clock.waits()).toEqual([]);
+  });
+
+  test('a read keeps its direction: ignored, it gets zeros', () => {
+    const { master } = setup(['parked']);
+    const snapshot = master.read(0x1000, new Uint8Array(8)).snapshot();
+    const data = new Uint8Array(8).fill(0xee);
+    const restored = setup().master.restore(snapshot, data);
+    expect(restored.isWrite).toBe(false);
+    restored.resume('ignore');
+    expect([restored.state, ...data]).toEqual(['done', 0, 0, 0, 0, 0, 0, 0, 0]);
+  });
+
+  test('one that was abandoned still is', () => {
+    const { transfer } = pendingWrite();
+    transfer.abandon();
+    const { master, port } = setup();
+    const restored = master.restore(transfer.snapshot(), new Uint8Array(0x2000));
+    restored.resume('retry');
+    expect([restored.state, restored.doneBytes, port.seen.length]).toEqual(['faulted', 0x1800, 1]);
+  });
+
+  test.each([
+    ['bytes that end where it stands', { doneBytes: 0x800 }],
+    ['fewer bytes than it had moved', { doneBytes: 0x900 }],
+    ['a place before its start', { doneBytes: -1 }],
+    ['a start that is no address', { startAddress: -4 }],
+  ])('%s is EINVAL', (_, wrong) => {
+    const { world, master } = setup();
+    const snapshot = { startAddress: 0x1800, doneBytes: 0, isWrite: true, isAbandoned: false, ...wrong };
+    expect(() => master.restore(snapshot, new Uint8Array(0x800))).toThrow(
+      expect.objectContaining({ code: 'EINVAL' }),
+    );
+    expect(world.clock.waits()).toEqual([]);
   });
 });
 

@@ -1,5 +1,5 @@
 import { describe, expect, test } from '@jest/globals';
-import { BUS_ERROR, PhysicalMemory, physAddr } from '../src/index.ts';
+import { BUS_ERROR, PhysicalMemory, SLAVE_ERROR, physAddr } from '../src/index.ts';
 
 const GIB = 2 ** 30;
 const at = physAddr;
@@ -33,6 +33,10 @@ describe('banks and holes', () => {
       expect(memory.write(at(address), new Uint8Array(4))).toBe(false);
     },
   );
+
+  test('both error answers of read32 are no words, and can be told apart', () => {
+    expect([BUS_ERROR, SLAVE_ERROR]).toEqual([-1, -2]);
+  });
 
   test('a word need not be aligned: it is the four bytes from its address on', () => {
     memory.write(at(0x2100), Uint8Array.of(1, 2, 3, 4, 5, 6, 7, 8));

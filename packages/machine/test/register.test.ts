@@ -114,6 +114,32 @@ describe('RegisterFile', () => {
     ]);
   });
 
+  test('restore stores what dump gave, in registers of every access kind, and runs no hook', () => {
+    const from = new RegisterFile(ROWS);
+    from.set(CR, 0x8000_0001);
+    from.set(ID, 0xffff_ffff);
+    from.set(KICK, 5);
+    from.set(SR, 0x8000_0002);
+    const file = new RegisterFile(ROWS);
+    file.set(SR, 1);
+    let calls = 0;
+    const count = (value: number) => {
+      calls++;
+      return value;
+    };
+    for (const row of ROWS) file.on(row, { beforeWrite: count, afterWrite: count, onRead: count });
+    file.restore(JSON.parse(JSON.stringify(from.dump())));
+    expect(calls).toBe(0);
+    expect(file.dump()).toEqual(from.dump());
+  });
+
+  test('registers that restore is not told of keep their value; names that are no register are passed over', () => {
+    const file = new RegisterFile(ROWS);
+    file.set(CR, 7);
+    file.restore({ SR: 0, ID: 9, ELSEWHERE: 1 });
+    expect(file.dump()).toEqual({ CR: 7, ID: 9, KICK: 0, SR: 0 });
+  });
+
   test('a shared or unaligned offset is EINVAL, a row of another file ENOENT', () => {
     const twin = reg32('TWIN', 0x0, 'rw', 'same offset as CR');
     expect(() => new RegisterFile([CR, twin])).toThrow(expect.objectContaining({ code: 'EINVAL' }));

@@ -33,6 +33,30 @@ describe('Random', () => {
     expect(draw(drawn.fork('mine'))).not.toEqual(draw(drawn.fork('other')));
   });
 
+  test('a snapshot is plain data, and a generator of any seed that restores it goes on with the same numbers', () => {
+    const random = new Random(42);
+    draw(random);
+    const snapshot = JSON.parse(JSON.stringify(random.snapshot()));
+    const expected = draw(random);
+    const other = new Random(43);
+    draw(other);
+    other.restore(snapshot);
+    expect(draw(other)).toEqual(expected);
+    // Neither the draws of one nor those of the other have shifted what was kept.
+    random.restore(snapshot);
+    expect(draw(random)).toEqual(expected);
+  });
+
+  test('restored without a snapshot it starts over, by its own seed', () => {
+    const random = new Random(42);
+    draw(random);
+    random.restore();
+    expect(draw(random)).toEqual(draw(new Random(42)));
+    random.restore(new Random(43).snapshot());
+    random.restore();
+    expect(draw(random)).toEqual(draw(new Random(42)));
+  });
+
   test('integers stay within both bounds and reach them', () => {
     const random = new Random(1);
     const seen = new Set(Array.from({ length: 200 }, () => random.integer(3, 6)));

@@ -2,8 +2,9 @@
  * One context bank: its registers, and what translation needs of them, decoded at each register write so that an
  * access finds plain numbers.
  */
-import { RegisterFile, extract, type Register, type ResumeOutcome, type World } from '@iommu-lab/machine';
+import { RegisterFile, extract, type Register, type ResumeOutcome } from '@iommu-lab/machine';
 import type { ResolvedConfig } from './config.ts';
+import type { DueAnswers } from './due-answers.ts';
 import { implementedBits } from './implemented.ts';
 import { MEMORY_TABLE_WORDS, fillMemoryTable, redirectMask } from './memory-type.ts';
 import {
@@ -94,10 +95,10 @@ export class ContextBank {
   readonly #config: ResolvedConfig;
   #isHeldUp = false;
 
-  constructor(world: World, index: number, config: ResolvedConfig) {
+  constructor(due: DueAnswers, index: number, config: ResolvedConfig) {
     this.index = index;
     this.#config = config;
-    this.stall = new StallQueue(world, `${config.name} bank ${index}`, () => this.#refresh());
+    this.stall = new StallQueue(due, index, `${config.name} bank ${index}`, () => this.#refresh());
     this.registers = new RegisterFile(CONTEXT_REGISTERS);
     for (const register of CONTEXT_REGISTERS) {
       if (register.access === 'rw') this.on(register, () => {});

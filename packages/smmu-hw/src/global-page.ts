@@ -109,8 +109,10 @@ export class GlobalPage {
       return;
     }
     const bank = indexIn(offset, CBACR.offset, this.#banks.length);
-    if (bank !== undefined) this.#setBankAttributes(bank, value & implementedBits(CBACR));
-    else if (offset < WINDOW_BYTES) this.registers.write(offset, value);
+    if (bank !== undefined) {
+      this.#setBankAttributes(bank, value & implementedBits(CBACR));
+      this.onRouting();
+    } else if (offset < WINDOW_BYTES) this.registers.write(offset, value);
   }
 
   /** Every word of the page, as plain data. */
@@ -143,7 +145,6 @@ export class GlobalPage {
     this.#bankAttributes[index] = word;
     bank.vmid = extract(word, CBACR.fields.CBVMID);
     bank.interruptIndex = extract(word, CBACR.fields.IRPTNDX);
-    this.onRouting();
   }
 
   #identify(): void {

@@ -17,6 +17,7 @@ import {
 } from '@iommu-lab/machine';
 import { resolveConfig, type MsmSmmuConfig, type ResolvedConfig } from './config.ts';
 import { ContextBank } from './context-bank.ts';
+import { DueAnswers } from './due-answers.ts';
 import { FaultLines, type InterruptInput } from './fault-lines.ts';
 import { failedAccess, recordContextFault, recordGlobalError } from './fault.ts';
 import { FetchBuffer } from './fetch-buffer.ts';
@@ -67,6 +68,7 @@ export class MsmSmmu implements MmioDevice, BusPort {
   readonly #memory: MemoryPort;
   readonly #snooped: MemoryPort;
   readonly #output: TranslationOutput;
+  readonly #due: DueAnswers;
   readonly #banks: readonly ContextBank[];
   readonly #streams: StreamMap;
   /** Those of the map: one step less for each access. */
@@ -91,9 +93,10 @@ export class MsmSmmu implements MmioDevice, BusPort {
     const random = resolved.tlbReplacement === 'random' ? world.random.fork(`${this.name}/tlb`) : undefined;
     this.#tlb = new Tlb(resolved.tlbEntries, resolved.tlbWays, readings.multiHit === 'fault', random);
     this.#fetchBuffer = new FetchBuffer(resolved.fetchBlocks);
+    this.#due = new DueAnswers(world);
     this.#banks = Array.from(
       { length: resolved.contextBanks },
-      (_, index) => new ContextBank(world, index, resolved),
+      (_, index) => new ContextBank(this.#due, index, resolved),
     );
     this.#streams = new StreamMap(resolved.streams, this.#banks);
     this.#streamList = this.#streams.streams;
@@ -183,6 +186,7 @@ export class MsmSmmu implements MmioDevice, BusPort {
         registers: bank.registers.dump(),
         stall: bank.stall.snapshot(),
       })),
+      due: this.#due.keys,
       tlb: this.#tlb.snapshot(),
       fetchBuffer: this.#fetchBuffer.snapshot(),
       statistics: this.statistics.snapshot(),
@@ -198,6 +202,7 @@ export class MsmSmmu implements MmioDevice, BusPort {
   restore(snapshot: SmmuSnapshot, reissue?: (parked: ParkedAccess) => BusAccess): void {
     checkShape(this.config, snapshot);
     const owners = liveAccesses(this.name, snapshot, reissue);
+    this.#due.cancelAll();
     snapshot.banks.forEach((saved, index) => {
       const bank = this.#banks[index] as ContextBank;
       bank.registers.restore(saved.registers);
@@ -208,6 +213,7 @@ export class MsmSmmu implements MmioDevice, BusPort {
       bank.holdUp(this.#global.isClientPortOff);
       bank.decode();
     }
+    for (const key of snapshot.due) for (const bank of this.#banks) bank.stall.reschedule(key);
     this.#tlb.restore(snapshot.tlb);
     this.#fetchBuffer.restore(snapshot.fetchBuffer);
     Object.assign(this.statistics, snapshot.statistics);

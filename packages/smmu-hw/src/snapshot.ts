@@ -18,6 +18,8 @@ export interface SmmuSnapshot {
     readonly registers: Readonly<Record<string, number>>;
     readonly stall: StallSnapshot;
   }[];
+  /** Answers on their way, oldest first: 2 x bank for one of RESUME, one more for a stall that was ended. */
+  readonly due: readonly number[];
   readonly tlb: TlbSnapshot;
   readonly fetchBuffer: FetchBufferSnapshot;
   readonly statistics: SmmuCounters;

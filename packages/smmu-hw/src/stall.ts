@@ -2,7 +2,8 @@
  * Accesses a bank holds back (R50 to R52): the one that faulted, and those that came after it, in order.
  * Answers go out as clock tasks, never inside the register write that caused them.
  */
-import type { AccessAttributes, BusAccess, ResumeOutcome, World } from '@iommu-lab/machine';
+import type { AccessAttributes, BusAccess, ResumeOutcome } from '@iommu-lab/machine';
+import type { DueAnswers } from './due-answers.ts';
 
 /** A parked access as plain data. Its bytes, and how to answer it, are its owner's. */
 export interface ParkedAccess {
@@ -16,7 +17,7 @@ export interface ParkedAccess {
 }
 
 /** A parked access and the answer that is on its way to it. */
-interface Answer<Access> {
+export interface Answer<Access> {
   readonly access: Access;
   readonly outcome: ResumeOutcome;
 }
@@ -32,7 +33,8 @@ export interface StallSnapshot {
 
 /** What one bank holds back. An access that enters leaves by exactly one `resume`. */
 export class StallQueue {
-  readonly #world: World;
+  readonly #due: DueAnswers;
+  readonly #index: number;
   readonly #label: string;
   readonly #onBlocking: () => void;
   #isBlocked = false;
@@ -44,9 +46,13 @@ export class StallQueue {
   /** Ended, and not told yet. */
   #ending: Answer<BusAccess>[] = [];
 
-  /** @param onBlocking hears of each change of `isBlocked` */
-  constructor(world: World, label: string, onBlocking: () => void) {
-    this.#world = world;
+  /**
+   * @param index of the bank: in `due` its answer has the key 2 x index, what it ends the one after
+   * @param onBlocking hears of each change of `isBlocked`
+   */
+  constructor(due: DueAnswers, index: number, label: string, onBlocking: () => void) {
+    this.#due = due;
+    this.#index = index;
     this.#label = label;
     this.#onBlocking = onBlocking;
   }
@@ -98,6 +104,7 @@ export class StallQueue {
     this.#faulting = undefined;
     this.#resuming = undefined;
     this.#waiting = [];
+    this.#due.cancel(this.#index * 2);
     this.#block(false);
     if (parked.length === 0) return 0;
     this.#ending.push(...parked.map((access) => ({ access, outcome })));
@@ -116,7 +123,10 @@ export class StallQueue {
     };
   }
 
-  /** Holds what a snapshot says. @param reissue the live access for one that was parked. */
+  /**
+   * Holds what a snapshot says; what of it is due has to be rescheduled.
+   * @param reissue the live access for one that was parked
+   */
   restore(snapshot: StallSnapshot, reissue: (parked: ParkedAccess) => BusAccess): void {
     const { faulting, resuming, waiting, ending } = snapshot;
     this.#faulting = faulting === null ? undefined : reissue(faulting);
@@ -124,8 +134,14 @@ export class StallQueue {
     this.#waiting = waiting.map((parked) => reissue(parked));
     this.#ending = ending.map((answer) => answerOf(answer, reissue));
     this.#block(snapshot.isBlocked);
-    if (this.#ending.length > 0) this.#scheduleEnding();
-    if (snapshot.isBlocked && faulting === null) this.#scheduleAnswer();
+    // Made from inside an answer: those behind it have still to be tried.
+    if (snapshot.isBlocked && faulting === null && resuming === null) this.#scheduleAnswer();
+  }
+
+  /** What this key names is due again, if it is one of this bank's. */
+  reschedule(key: number): void {
+    if (key === this.#index * 2) this.#scheduleAnswer();
+    else if (key === this.#index * 2 + 1) this.#scheduleEnding();
   }
 
   #block(isBlocked: boolean): void {
@@ -134,11 +150,11 @@ export class StallQueue {
   }
 
   #scheduleAnswer(): void {
-    this.#world.clock.schedule(0, `${this.#label}: resume`, () => this.#answer());
+    this.#due.schedule(this.#index * 2, `${this.#label}: resume`, () => this.#answer());
   }
 
   #scheduleEnding(): void {
-    this.#world.clock.schedule(0, `${this.#label}: terminate`, () => {
+    this.#due.schedule(this.#index * 2 + 1, `${this.#label}: terminate`, () => {
       for (const { access, outcome } of this.#ending.splice(0)) access.resume(outcome);
     });
   }
@@ -149,12 +165,17 @@ export class StallQueue {
     const answered = this.#resuming;
     this.#resuming = undefined;
     if (answered !== undefined) this.#pass(answered.access, answered.outcome);
-    while (this.#faulting === undefined) {
+    while (!this.#hasStalled) {
       const next = this.#waiting.shift();
       if (next === undefined) break;
       this.#pass(next, 'retry');
     }
-    if (this.#faulting === undefined) this.#block(false);
+    if (!this.#hasStalled) this.#block(false);
+  }
+
+  /** One of those that were tried again has faulted; whoever heard of that may have written RESUME already. */
+  get #hasStalled(): boolean {
+    return this.#faulting !== undefined || this.#resuming !== undefined;
   }
 
   /** Whatever the end of an access causes to be issued has to wait behind those that were there before. */

@@ -211,3 +211,17 @@ describe('the end of a stall', () => {
     expect(rig.world.clock.waits()).toEqual([]);
   });
 });
+
+test('R51 a RESUME written as soon as the line rises, while an answer is being given, answers the access all the same', () => {
+  const rig = stalling((config) => new Rig(config));
+  const transfers = [0, 1, 2].map((mid) => rig.master(mid).read(MISSING, new Uint8Array(4)));
+  rig.set(0, regs.FSR, 0xffffffff);
+  let times = 2;
+  rig.secureLine.subscribe((isHigh) => {
+    if (isHigh && times-- > 0) rig.set(0, regs.RESUME, 1);
+  });
+  rig.set(0, regs.RESUME, 0);
+  rig.world.clock.run();
+  expect(statesOf(transfers)).toEqual(['faulted', 'pending', 'pending']);
+  expect(rig.smmu.snapshot().banks[0]?.stall.waiting).toHaveLength(1);
+});
