@@ -7,7 +7,6 @@
  */
 import {
   type AccessStatus,
-  BUS_ERROR,
   type BusAccess,
   type BusPort,
   encode,
@@ -123,7 +122,7 @@ export class FlatHardware implements MmioDevice, BusPort {
     }
     if (index === undefined) return this.#fault(access, FAULT_CAUSE.NO_ENTRY);
     const entry = this.#lookUp(streamId, index) ?? this.#walk(tableWord & maskOf(table.fields.BASE), index);
-    if (entry === BUS_ERROR) return this.#fault(access, FAULT_CAUSE.WALK_ABORT);
+    if (entry < 0) return this.#fault(access, FAULT_CAUSE.WALK_ABORT);
     // Only what is valid is cached: a page that is mapped later needs no invalidation.
     if (!isValidEntry(entry)) return this.#fault(access, FAULT_CAUSE.NO_ENTRY);
     this.#keep(streamId, index, entry);

@@ -27,7 +27,7 @@ export const DEFAULT_ATTRIBUTES: AccessAttributes = {
 
 /** One access on the bus. The fields are reused from access to access of a transfer. */
 export interface BusAccess {
-  /** Address as the master drives it: an IOVA behind an IOMMU, else physical. */
+  /** Address as the master drives it, a non-negative integer: an IOVA behind an IOMMU, else physical. */
   address: number;
   /** Bytes are moved from or to `data[offset .. offset + length)`. */
   readonly data: Uint8Array;
@@ -39,7 +39,10 @@ export interface BusAccess {
   readonly attributes: AccessAttributes;
   /** Who issued it, for people. */
   readonly masterName: string;
-  /** Continues or ends the access after it was parked. Called once, from a clock task. */
+  /**
+   * Continues or ends the access after it was parked. Called once, from a clock task. `retry` means now: the access is
+   * issued again before this returns.
+   */
   resume(outcome: ResumeOutcome): void;
 }
 

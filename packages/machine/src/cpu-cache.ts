@@ -88,10 +88,12 @@ export class CpuCache implements CacheMaintenance {
     this.#dirty = new Uint8Array(sets * ways);
     this.#data = new Uint8Array(sets * ways * lineBytes);
     this.cached = new ByteView(
+      memory,
       (address, into) => this.#load(address, into),
       (address, from) => this.#store(address, from),
     );
     this.uncached = new ByteView(
+      memory,
       (address, into) => memory.read(address, into),
       (address, from) => {
         const stored = memory.write(address, from);
@@ -100,6 +102,7 @@ export class CpuCache implements CacheMaintenance {
       },
     );
     this.snooped = new ByteView(
+      memory,
       (address, into) => this.#snoopRead(address, into),
       (address, from) => this.#snoopWrite(address, from),
     );
@@ -161,7 +164,7 @@ export class CpuCache implements CacheMaintenance {
   /** Whether every page of a range answers; asked first, for a store that fails must store nothing. */
   #isMemory(address: number, sizeBytes: number): boolean {
     for (let at = address; at < address + sizeBytes; at += PAGE_BYTES - (at % PAGE_BYTES)) {
-      if (this.#memory.read32((at - (at % 4)) as PhysAddr) === BUS_ERROR) return false;
+      if (this.#memory.read32((at - (at % 4)) as PhysAddr) < 0) return false;
     }
     return true;
   }
@@ -272,27 +275,35 @@ export class CpuCache implements CacheMaintenance {
   }
 }
 
-/** A MemoryPort over two byte functions. */
+/** A MemoryPort over two byte functions; why a read failed is what `memory` says. */
 class ByteView implements MemoryPort {
+  readonly #memory: MemoryPort;
   readonly read: (address: PhysAddr, into: Uint8Array) => boolean;
   readonly write: (address: PhysAddr, from: Uint8Array) => boolean;
   readonly #word = new Uint8Array(4);
   readonly #wordView: DataView = new DataView(this.#word.buffer);
 
   constructor(
+    memory: MemoryPort,
     read: (address: PhysAddr, into: Uint8Array) => boolean,
     write: (address: PhysAddr, from: Uint8Array) => boolean,
   ) {
+    this.#memory = memory;
     this.read = read;
     this.write = write;
   }
 
   read32(address: PhysAddr): number {
-    return this.read(address, this.#word) ? this.#wordView.getUint32(0, true) : BUS_ERROR;
+    return this.read(address, this.#word) ? this.#wordView.getUint32(0, true) : this.#refusalAt(address);
   }
 
   write32(address: PhysAddr, value: number): boolean {
     this.#wordView.setUint32(0, value, true);
     return this.write(address, this.#word);
+  }
+
+  #refusalAt(address: PhysAddr): number {
+    const answer = this.#memory.read32(address);
+    return answer < 0 ? answer : BUS_ERROR;
   }
 }

@@ -105,9 +105,10 @@ export class PhysicalMemory implements MemoryPort {
 
   #search(address: number, sizeBytes: number): BankStore | undefined {
     for (const store of this.#stores) {
-      if (address < store.base || address + sizeBytes > store.end) continue;
-      this.#recent = store;
-      return store;
+      if (address >= store.base && address + sizeBytes <= store.end) {
+        this.#recent = store;
+        return store;
+      }
     }
     return undefined;
   }

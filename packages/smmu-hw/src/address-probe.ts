@@ -36,7 +36,8 @@ export const PROBES: readonly {
 ];
 
 /**
- * Carries out a V2P operation with data word `request`. Only PAR, V2PSR and the TLB change, whatever comes out (R14).
+ * Carries out a V2P operation with data word `request`. Of the registers only PAR and V2PSR change (R14); a walk may
+ * load the TLB and the fetch buffer and set an access flag, as an access's does.
  * A bank that does not translate answers with the address itself (fixed choice).
  * @returns NO_FAULT or the FSR bits of the failure
  */

@@ -22,9 +22,9 @@ export interface MsmSmmuConfig {
    * none, unless given. It is used by banks whose BFBCR.BFBDFE is 1 (R26, R60). Open point 8.
    */
   readonly fetchBlocks?: number;
-  /** REV; 0 unless given. Open point 1. */
+  /** REV, 0..255; 0 unless given. Open point 1. */
   readonly revision?: number;
-  /** Emits `smmu:translate` for each access; false unless given. For looking at single accesses, not for load. */
+  /** Emits `smmu:translate` for each access that is translated; false unless given. For looking at single accesses, not for load. */
   readonly traceAccesses?: boolean;
   /** How open points are read; the defaults of `OPEN_POINTS` unless given. */
   readonly readings?: Partial<Readings>;
@@ -45,10 +45,11 @@ export function resolveConfig(config: MsmSmmuConfig): ResolvedConfig {
     fetchBlocks: 0,
     revision: 0,
     traceAccesses: false,
-    ...config,
+    ...given(config),
     readings: resolveReadings(config.readings),
   };
-  const { name, contextBanks, streams, tlbEntries, tlbWays, fetchBlocks } = resolved;
+  const { name, contextBanks, streams, tlbEntries, tlbWays, tlbReplacement, fetchBlocks, revision } =
+    resolved;
   if (!isCount(contextBanks, MAX_CONTEXT_BANKS) || !isCount(streams, MAX_STREAMS)) {
     throw new LabError('EINVAL', `${name}: 1..255 context banks and 1..512 streams fit the register window`, {
       contextBanks,
@@ -61,10 +62,22 @@ export function resolveConfig(config: MsmSmmuConfig): ResolvedConfig {
       tlbWays,
     });
   }
+  if (!['round-robin', 'random'].includes(tlbReplacement) || !(revision === 0 || isCount(revision, 0xff))) {
+    throw new LabError('EINVAL', `${name}: replacement is round-robin or random, revision 0..255`, {
+      tlbReplacement,
+      revision,
+    });
+  }
   if (fetchBlocks !== 0 && !isCount(fetchBlocks, 16)) {
     throw new LabError('EINVAL', `${name}: the block fetch buffer has 0..16 blocks a level`, { fetchBlocks });
   }
   return resolved;
+}
+
+/** Without what is undefined: that is not given. */
+function given(config: MsmSmmuConfig): MsmSmmuConfig {
+  const entries = Object.entries(config).filter(([, value]) => value !== undefined);
+  return Object.fromEntries(entries) as unknown as MsmSmmuConfig;
 }
 
 function isCount(value: number, max: number): boolean {

@@ -34,8 +34,6 @@ export function failedAccess(access: BusAccess, route: number, isPrivileged: boo
 
 /** Records a context fault; a further one while FSR is not 0 leaves a mark, and more if so read (R45). */
 export function recordContextFault(
-  world: World,
-  name: string,
   bank: ContextBank,
   access: FailedAccess,
   cause: number,
@@ -51,6 +49,16 @@ export function recordContextFault(
   } else {
     registers.set(FSR, (status | MULTI) >>> 0);
   }
+}
+
+/** Tells observers of a context fault, as it has been recorded. */
+export function announceContextFault(
+  world: World,
+  name: string,
+  bank: ContextBank,
+  access: FailedAccess,
+  cause: number,
+): void {
   if (!world.events.isObserved) return;
   world.emit('smmu:context_fault', {
     iommu: name,
@@ -60,7 +68,7 @@ export function recordContextFault(
     iova: hex(access.address),
     access: access.isWrite ? 'write' : 'read',
     cause: hex(cause),
-    fsr: hex(registers.get(FSR)),
+    fsr: hex(bank.registers.get(FSR)),
   });
 }
 

@@ -5,7 +5,7 @@ import { PRIVILEGED_READ, PRIVILEGED_WRITE, USER_WRITE } from './attributes.ts';
 import type { ResolvedConfig } from './config.ts';
 import type { ContextBank } from './context-bank.ts';
 import type { FaultLines } from './fault-lines.ts';
-import { recordContextFault } from './fault.ts';
+import { announceContextFault, recordContextFault } from './fault.ts';
 import type { GlobalPage } from './global-page.ts';
 import { implementedBits } from './implemented.ts';
 import type { Maintenance } from './maintenance.ts';
@@ -115,7 +115,8 @@ function probe(parts: InstanceParts, bank: ContextBank, right: number, request: 
     isPrivileged: right === PRIVILEGED_READ || right === PRIVILEGED_WRITE,
     isNonSecure: false,
   };
-  recordContextFault(world, config.name, bank, access, fault, config.readings.furtherFault);
+  recordContextFault(bank, access, fault, config.readings.furtherFault);
+  announceContextFault(world, config.name, bank, access, fault);
   lines.drive();
 }
 
@@ -142,12 +143,8 @@ function statusChanged(parts: InstanceParts, bank: ContextBank): void {
 
 function endStall({ config, lines, world }: InstanceParts, bank: ContextBank): void {
   const count = bank.stall.endAll(bank.terminatedOutcome);
+  if (count === 0) return;
   bank.registers.set(FSR, insert(bank.registers.get(FSR), FSR.fields.SS, 0));
-  if (count > 0)
-    world.emit('smmu:stall_released', {
-      iommu: config.name,
-      bank: bank.index,
-      count,
-    });
+  world.emit('smmu:stall_released', { iommu: config.name, bank: bank.index, count });
   lines.drive();
 }

@@ -19,7 +19,7 @@ import { resolveConfig, type MsmSmmuConfig, type ResolvedConfig } from './config
 import { ContextBank } from './context-bank.ts';
 import { DueAnswers } from './due-answers.ts';
 import { FaultLines, type InterruptInput } from './fault-lines.ts';
-import { failedAccess, recordContextFault, recordGlobalError } from './fault.ts';
+import { announceContextFault, failedAccess, recordContextFault, recordGlobalError } from './fault.ts';
 import { FetchBuffer } from './fetch-buffer.ts';
 import { GlobalPage } from './global-page.ts';
 import { viewEntry, type TlbEntryView } from './inspection.ts';
@@ -27,7 +27,7 @@ import { Maintenance } from './maintenance.ts';
 import { allowsAll, isAllowed, rightNeeded } from './permission.ts';
 import { wireRegisters } from './register-effects.ts';
 import { BANK_BYTES, FSR, WINDOW_BYTES } from './regs/index.ts';
-import { checkShape, liveAccesses, shapeOf, type SmmuSnapshot } from './snapshot.ts';
+import { SNAPSHOT_FORMAT, checkShape, liveAccesses, shapeOf, type SmmuSnapshot } from './snapshot.ts';
 import type { ParkedAccess } from './stall.ts';
 import { SmmuStatistics } from './statistics.ts';
 import { StreamMap, bypassAttributes, isBypassDisabled, vmidOf, type Stream } from './stream-map.ts';
@@ -149,6 +149,7 @@ export class MsmSmmu implements MmioDevice, BusPort {
   /**
    * The address phase of an access alone: routing, translation, rights. After `done`, `translated` says where the
    * bytes are; moving them is the caller's. After `parked`, the instance holds the access and will call its `resume`.
+   * A context fault is always `faulted` here; that `access` may hide it from the master (CFERE) is its own doing.
    */
   translate(access: BusAccess): AccessStatus {
     this.statistics.accesses++;
@@ -157,7 +158,7 @@ export class MsmSmmu implements MmioDevice, BusPort {
     return this.#throughBank(access, stream);
   }
 
-  /** The last access that was let through; the object is live, and a V2P operation changes it too. */
+  /** What `translate` or `access` let through: valid after `done`, until the next of them or a V2P operation. */
   get translated(): Translated {
     return this.#output;
   }
@@ -180,6 +181,7 @@ export class MsmSmmu implements MmioDevice, BusPort {
   /** The whole state as plain data, at any moment, stalled accesses included. */
   snapshot(): SmmuSnapshot {
     return {
+      format: SNAPSHOT_FORMAT,
       shape: shapeOf(this.config),
       global: this.#global.snapshot(),
       banks: this.#banks.map((bank) => ({
@@ -214,6 +216,7 @@ export class MsmSmmu implements MmioDevice, BusPort {
       bank.decode();
     }
     for (const key of snapshot.due) for (const bank of this.#banks) bank.stall.reschedule(key);
+    for (const bank of this.#banks) bank.stall.rescheduleRest();
     this.#tlb.restore(snapshot.tlb);
     this.#fetchBuffer.restore(snapshot.fetchBuffer);
     Object.assign(this.statistics, snapshot.statistics);
@@ -228,12 +231,13 @@ export class MsmSmmu implements MmioDevice, BusPort {
   }
 
   /**
-   * The TLB entry that would translate `iova` for machine id `mid`; undefined if there is none, or the stream is not
-   * routed or not translated. For observers: changes nothing.
+   * The TLB entry that would translate `iova` for machine id `mid`; undefined if there is none, or two and that is a
+   * fault, or the stream is not routed or not translated. For observers: changes nothing.
    */
   probeTlb(mid: number, iova: Iova): TlbEntryView | undefined {
     const stream = this.#streams.streams[mid];
-    if (stream?.bank?.isEnabled !== true || iova > LAST_ADDRESS) return undefined;
+    if (stream?.bank?.isEnabled !== true || this.#global.isClientPortOff || iova > LAST_ADDRESS)
+      return undefined;
     const entry = this.#tlb.lookup(stream.tag, iova);
     return entry < 0 ? undefined : viewEntry(this.#tlb, entry);
   }
@@ -266,7 +270,7 @@ export class MsmSmmu implements MmioDevice, BusPort {
     const bank = stream.bank as ContextBank;
     const { isInstruction } = access.attributes;
     const refusal = refusalOf(output.attributes, rightOf(access, bank), isInstruction);
-    if (refusal !== NO_FAULT) return this.#contextFault(access, stream, bank, refusal);
+    if (refusal !== OK) return this.#contextFault(access, stream, bank, refusal);
     output.access = access;
     return 'done';
   }
@@ -286,7 +290,7 @@ export class MsmSmmu implements MmioDevice, BusPort {
       return this.#globalError(access, 'CFG', route);
     }
     const mayPass = readings.stalledBank === 'hits-pass' && this.#wouldHit(access, stream, bank);
-    if (bank.stall.blocks(access) && !mayPass) {
+    if (!mayPass && !bank.stall.admits(access)) {
       this.statistics.waits++;
       bank.stall.join(access);
       return 'parked';
@@ -316,23 +320,25 @@ export class MsmSmmu implements MmioDevice, BusPort {
     this.statistics.faults++;
     const isPrivileged = isPrivilegedAt(bank, access);
     const failed = failedAccess(access, stream.word, isPrivileged);
-    recordContextFault(this.#world, this.name, bank, failed, cause, this.config.readings.furtherFault);
+    recordContextFault(bank, failed, cause, this.config.readings.furtherFault);
     const stalls = bank.stallsOnFault && !this.#global.isStallOff;
-    this.#refusal = bank.terminatedOutcome;
     if (stalls) {
       bank.registers.set(FSR, (bank.registers.get(FSR) | STALLED) >>> 0);
       bank.stall.hold(access);
     }
+    // Whoever hears of it finds the access where it is.
+    announceContextFault(this.#world, this.name, bank, failed, cause);
     this.#lines.drive();
+    this.#refusal = bank.terminatedOutcome;
     return stalls ? 'parked' : 'faulted';
   }
 
   #globalError(access: BusAccess, cause: 'CFG' | 'BYPASS', route: number): AccessStatus {
     this.statistics.globalErrors++;
-    this.#refusal = 'terminate';
     const failed = failedAccess(access, route, access.attributes.isPrivileged);
     recordGlobalError(this.#world, this.name, this.#global.registers, failed, cause, vmidOf(route));
     this.#lines.drive();
+    this.#refusal = 'terminate';
     return 'faulted';
   }
 

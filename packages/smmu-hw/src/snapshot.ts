@@ -10,8 +10,12 @@ import type { TlbSnapshot } from './tlb.ts';
 /** What a snapshot can only be restored into: everything of the configuration but name and tracing. */
 export type SmmuShape = Omit<ResolvedConfig, 'name' | 'traceAccesses'>;
 
+/** What `SmmuSnapshot` looks like; another number is another layout. */
+export const SNAPSHOT_FORMAT = 1;
+
 /** The state of one instance. */
 export interface SmmuSnapshot {
+  readonly format: number;
   readonly shape: SmmuShape;
   readonly global: GlobalPageSnapshot;
   readonly banks: readonly {
@@ -53,8 +57,14 @@ export function liveAccesses(
   return live;
 }
 
-/** @throws LabError EINVAL unless the snapshot is of an instance of that shape. */
+/** @throws LabError EINVAL unless the snapshot is of an instance of that shape, and of this format. */
 export function checkShape(config: ResolvedConfig, snapshot: SmmuSnapshot): void {
+  if (snapshot.format !== SNAPSHOT_FORMAT) {
+    throw new LabError(
+      'EINVAL',
+      `${config.name}: a snapshot of format ${snapshot.format}, not ${SNAPSHOT_FORMAT}`,
+    );
+  }
   const mine: Readonly<Record<string, unknown>> = flatten(shapeOf(config));
   const theirs: Readonly<Record<string, unknown>> = flatten(snapshot.shape);
   const different = Object.keys(mine).find((key) => mine[key] !== theirs[key]);

@@ -42,7 +42,9 @@ export class StallQueue {
   /** RESUME was written; the answer is on its way. */
   #resuming: Answer<BusAccess> | undefined;
   #waiting: BusAccess[] = [];
+  /** The access that is being tried again, and whether it has arrived. */
   #passing: BusAccess | undefined;
+  #hasArrived = false;
   /** Ended, and not told yet. */
   #ending: Answer<BusAccess>[] = [];
 
@@ -62,9 +64,14 @@ export class StallQueue {
     return this.#isBlocked;
   }
 
-  /** Whether this one must. */
-  blocks(access: BusAccess): boolean {
-    return this.#isBlocked && access !== this.#passing;
+  /** Lets in an access that needs not wait: the one that is being tried again, whatever object it is by now. */
+  admits(access: BusAccess): boolean {
+    if (!this.#isBlocked) return true;
+    if (this.#passing === undefined) return false;
+    if (access !== this.#passing && (this.#hasArrived || access.streamId !== this.#passing.streamId))
+      return false;
+    this.#hasArrived = true;
+    return true;
   }
 
   /** Whether a faulted access waits for RESUME. */
@@ -134,14 +141,18 @@ export class StallQueue {
     this.#waiting = waiting.map((parked) => reissue(parked));
     this.#ending = ending.map((answer) => answerOf(answer, reissue));
     this.#block(snapshot.isBlocked);
-    // Made from inside an answer: those behind it have still to be tried.
-    if (snapshot.isBlocked && faulting === null && resuming === null) this.#scheduleAnswer();
   }
 
   /** What this key names is due again, if it is one of this bank's. */
   reschedule(key: number): void {
     if (key === this.#index * 2) this.#scheduleAnswer();
     else if (key === this.#index * 2 + 1) this.#scheduleEnding();
+  }
+
+  /** What a snapshot left half done that was made from inside an answer. Harmless if there is nothing. */
+  rescheduleRest(): void {
+    if (this.#isBlocked && this.#faulting === undefined) this.#scheduleAnswer();
+    if (this.#ending.length > 0) this.#scheduleEnding();
   }
 
   #block(isBlocked: boolean): void {
@@ -154,23 +165,32 @@ export class StallQueue {
   }
 
   #scheduleEnding(): void {
-    this.#due.schedule(this.#index * 2 + 1, `${this.#label}: terminate`, () => {
-      for (const { access, outcome } of this.#ending.splice(0)) access.resume(outcome);
-    });
+    this.#due.schedule(this.#index * 2 + 1, `${this.#label}: terminate`, () => this.#endNext());
+  }
+
+  /** Tells those that were ended, one by one: who hears of it may look at what is left, or restore something else. */
+  #endNext(): void {
+    const ending = this.#ending;
+    while (ending === this.#ending) {
+      const next = ending.shift();
+      if (next === undefined) break;
+      next.access.resume(next.outcome);
+    }
   }
 
   /** The answer takes effect: the held access first, then those behind it, until one of them faults. */
   #answer(): void {
     if (!this.#isBlocked || this.#faulting !== undefined) return;
+    const waiting = this.#waiting;
     const answered = this.#resuming;
     this.#resuming = undefined;
     if (answered !== undefined) this.#pass(answered.access, answered.outcome);
-    while (!this.#hasStalled) {
-      const next = this.#waiting.shift();
-      if (next === undefined) break;
+    // Another list: whoever heard of the end has ended everything, or restored something else.
+    while (waiting === this.#waiting && !this.#hasStalled) {
+      const next = waiting.shift();
+      if (next === undefined) return this.#block(false);
       this.#pass(next, 'retry');
     }
-    if (!this.#hasStalled) this.#block(false);
   }
 
   /** One of those that were tried again has faulted; whoever heard of that may have written RESUME already. */
@@ -181,6 +201,7 @@ export class StallQueue {
   /** Whatever the end of an access causes to be issued has to wait behind those that were there before. */
   #pass(access: BusAccess, outcome: ResumeOutcome): void {
     this.#passing = access;
+    this.#hasArrived = outcome !== 'retry';
     access.resume(outcome);
     this.#passing = undefined;
   }

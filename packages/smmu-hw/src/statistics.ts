@@ -37,7 +37,7 @@ export class SmmuStatistics implements SmmuCounters {
     return this.accesses - this.bypasses - this.waits - this.faults - this.globalErrors;
   }
 
-  /** Accesses and V2P operations that the TLB answered. Not counted one by one: that is half a nanosecond each. */
+  /** Accesses and V2P operations for which the TLB had an entry, or several. Not counted one by one: that is half a nanosecond each. */
   get hits(): number {
     const { accesses, bypasses, waits, globalErrors, probes, misses } = this;
     return accesses - bypasses - waits - globalErrors + probes - misses;

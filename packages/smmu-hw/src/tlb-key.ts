@@ -8,7 +8,7 @@ const ASID_BITS = 0xff;
 const VMID_SHIFT = 8;
 const VMID_BITS = 0x1f << VMID_SHIFT;
 const GLOBAL = 1 << 13;
-const SIZE_SHIFT = 14;
+const KEY_SIZE_SHIFT = 14;
 const VALID = 1 << 16;
 const BANK_SHIFT = 17;
 
@@ -24,24 +24,24 @@ export function vmidTag(vmid: number): number {
 
 /** Key of an entry that a look-up with `tag` loads. @param size size code */
 export function keyOf(tag: number, size: number, isGlobal: boolean): number {
-  return (isGlobal ? (tag & ~ASID_BITS) | GLOBAL : tag) | (size << SIZE_SHIFT);
+  return (isGlobal ? (tag & ~ASID_BITS) | GLOBAL : tag) | (size << KEY_SIZE_SHIFT);
 }
 
-export function asidOf(key: number): number {
+export function asidOfKey(key: number): number {
   return key & ASID_BITS;
 }
 
-export function vmidOf(key: number): number {
+export function vmidOfKey(key: number): number {
   return (key & VMID_BITS) >>> VMID_SHIFT;
 }
 
-export function isGlobal(key: number): boolean {
+export function isGlobalKey(key: number): boolean {
   return (key & GLOBAL) !== 0;
 }
 
 /** Size code: position in LEAF_SIZES. */
-export function sizeOf(key: number): number {
-  return (key >>> SIZE_SHIFT) & 3;
+export function sizeOfKey(key: number): number {
+  return (key >>> KEY_SIZE_SHIFT) & 3;
 }
 
 /** Number of classes: entries of one class are found by one comparison of keys. */
@@ -49,7 +49,7 @@ export const CLASSES = 8;
 
 /** Class of an entry: size code x 2 + global. */
 export function classOf(key: number): number {
-  return ((key >>> (SIZE_SHIFT - 1)) & 6) | ((key & GLOBAL) === 0 ? 0 : 1);
+  return ((key >>> (KEY_SIZE_SHIFT - 1)) & 6) | ((key & GLOBAL) === 0 ? 0 : 1);
 }
 
 /** For all entries of a class: a tag masked with `tagMask`, with `bits` added, is the key it finds. */
@@ -57,7 +57,7 @@ export function comparisonOf(entryClass: number): { readonly tagMask: number; re
   const isOfAll = (entryClass & 1) === 1;
   return {
     tagMask: isOfAll ? ~ASID_BITS : -1,
-    bits: ((entryClass >>> 1) << SIZE_SHIFT) | (isOfAll ? GLOBAL : 0),
+    bits: ((entryClass >>> 1) << KEY_SIZE_SHIFT) | (isOfAll ? GLOBAL : 0),
   };
 }
 
@@ -69,7 +69,7 @@ export interface EntryFilter {
 }
 
 /** The bits of a key that a filter looks at. */
-export function maskOf(filter: EntryFilter): number {
+export function maskOfFilter(filter: EntryFilter): number {
   return (
     VALID |
     (filter.vmid === undefined ? 0 : VMID_BITS) |
@@ -79,6 +79,6 @@ export function maskOf(filter: EntryFilter): number {
 }
 
 /** What these bits must be. */
-export function valueOf(filter: EntryFilter): number {
+export function valueOfFilter(filter: EntryFilter): number {
   return VALID | vmidTag(filter.vmid ?? 0) | (filter.asid ?? 0) | (filter.isGlobal === true ? GLOBAL : 0);
 }

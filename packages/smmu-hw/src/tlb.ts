@@ -15,15 +15,15 @@ import { EXTENDED_ADDRESS, SIZE_SHIFT, offsetMask, pageShift } from './attribute
 import type { Leaf } from './leaf.ts';
 import {
   CLASSES,
-  asidOf,
+  asidOfKey,
   classOf,
   comparisonOf,
-  isGlobal,
+  isGlobalKey,
   keyOf,
-  maskOf,
-  sizeOf,
-  valueOf,
-  vmidOf,
+  maskOfFilter,
+  sizeOfKey,
+  valueOfFilter,
+  vmidOfKey,
   type EntryFilter,
 } from './tlb-key.ts';
 import type { TranslationOutput } from './translated.ts';
@@ -169,8 +169,8 @@ export class Tlb {
 
   /** Frees the entries that `filter` means. @param sparesLocked not the locked ones. @returns how many. */
   dropAll(filter: EntryFilter, sparesLocked: boolean): number {
-    const mask = maskOf(filter);
-    const value = valueOf(filter);
+    const mask = maskOfFilter(filter);
+    const value = valueOfFilter(filter);
     let dropped = 0;
     for (let entry = 0; entry < this.entries; entry++) {
       if ((this.#key(entry) & mask) !== value) continue;
@@ -183,8 +183,8 @@ export class Tlb {
 
   /** Frees those of the entries `filter` means whose page holds `va`, of whatever size. */
   dropCovering(va: number, filter: EntryFilter, sparesLocked: boolean): number {
-    const mask = maskOf(filter);
-    const value = valueOf(filter);
+    const mask = maskOfFilter(filter);
+    const value = valueOfFilter(filter);
     let dropped = 0;
     for (let size = 0; size < 4; size++) {
       if (!this.#isInUse(size)) continue;
@@ -235,7 +235,7 @@ export class Tlb {
   }
 
   isGlobal(entry: number): boolean {
-    return isGlobal(this.#key(entry));
+    return isGlobalKey(this.#key(entry));
   }
 
   isLocked(entry: number): boolean {
@@ -243,17 +243,17 @@ export class Tlb {
   }
 
   vmid(entry: number): number {
-    return vmidOf(this.#key(entry));
+    return vmidOfKey(this.#key(entry));
   }
 
   /** 0 for a global entry. */
   asid(entry: number): number {
-    return asidOf(this.#key(entry));
+    return asidOfKey(this.#key(entry));
   }
 
   /** Position in LEAF_SIZES. */
   sizeCode(entry: number): number {
-    return sizeOf(this.#key(entry));
+    return sizeOfKey(this.#key(entry));
   }
 
   /** Bank that loaded the entry. */
@@ -277,7 +277,7 @@ export class Tlb {
     const attributes = this.attributes(entry);
     return {
       low: this.#words[entry * ENTRY_WORDS + ADDRESS] as number,
-      high: (attributes & EXTENDED_ADDRESS) === 0 ? 0 : (this.#highAddresses[entry] as number),
+      high: (attributes & HAS_HIGH_ADDRESS) === 0 ? 0 : (this.#highAddresses[entry] as number),
       attributes,
       isGlobal: this.isGlobal(entry),
     };

@@ -94,6 +94,7 @@ export class Translator {
     const walker = this.#walker;
     const fault = walker.walk(bank, va);
     if (fault !== OK) {
+      if (fault === FAULT_TRANSLATION && !walker.foundInvalid) this.#statistics.unwalked++;
       if (this.#keepsFailedWalks && walker.foundInvalid) this.#keepFailure(bank, tag, va, fault);
       return fault;
     }

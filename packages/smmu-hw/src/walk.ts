@@ -164,14 +164,17 @@ export class Walker {
 
   /** AP[0] is 0: a fault, unless software waived it (AFFD) or has the walker set the bit (HAF). */
   #accessFlag(bank: ContextBank, isSnooped: boolean, at: number, word: number, size: number): number {
-    const level = size < SIZE_SECTION ? SECOND_LEVEL : 0;
-    if (!bank.updatesAccessFlag) return bank.ignoresAccessFlag ? NO_FAULT : FAULT_ACCESS_FLAG | level;
-    const updated = word | (level === SECOND_LEVEL ? SECOND_LEVEL_AF : FIRST_LEVEL_AF);
+    const level = size < SIZE_SECTION ? LEVEL_TWO : 0;
+    if (!bank.updatesAccessFlag) return bank.ignoresAccessFlag ? OK : FAULT_ACCESS_FLAG | level;
+    const updated = word | (level === LEVEL_TWO ? SECOND_LEVEL_AF : FIRST_LEVEL_AF);
     const stored = (bank.isBigEndian ? swapBytes(updated) : updated) >>> 0;
     const port = isSnooped ? this.#snooped : this.#memory;
+    // The word may come from the fetch buffer: what stands in memory by now is not overwritten with it.
+    const read = (bank.isBigEndian ? swapBytes(word) : word) >>> 0;
+    if (bank.prefetches && port.read32((at >>> 0) as PhysAddr) !== read) return OK;
     if (!port.write32((at >>> 0) as PhysAddr, stored)) return FAULT_WALK_DECODE | level;
     if (this.#buffer.exists) this.#buffer.write32(at >>> 0, stored);
-    return NO_FAULT;
+    return OK;
   }
 
   /**

@@ -5,7 +5,7 @@
  */
 import { existsSync, readdirSync } from 'node:fs';
 import { createRequire } from 'node:module';
-import { dirname, join, resolve } from 'node:path';
+import { dirname, join, resolve, sep } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import type { Plugin, build } from 'esbuild';
 import type { BenchCase } from './bench-case.ts';
@@ -82,7 +82,7 @@ function builtPackages(folder: string): Plugin {
       );
       bundle.onResolve({ filter: /^\.\.?\// }, ({ path, importer, resolveDir }) => {
         const target = resolve(importer === '<stdin>' ? resolveDir : dirname(importer), path);
-        if (!target.startsWith(`${sources}/`)) return undefined;
+        if (!target.startsWith(sources + sep)) return undefined;
         return built(join(folder, 'dist', target.slice(sources.length).replace(/\.ts$/, '.js')));
       });
     },
