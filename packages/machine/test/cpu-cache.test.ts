@@ -1,6 +1,15 @@
 import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
-import { CpuCache, PhysicalMemory, physAddr, World, type CacheGeometry } from '../src/index.ts';
+import {
+  BUS_ERROR,
+  CpuCache,
+  PhysicalMemory,
+  physAddr,
+  SLAVE_ERROR,
+  World,
+  type CacheGeometry,
+  type MemoryPort,
+} from '../src/index.ts';
 
 const BASE = 0x4000_0000;
 const QUIET: CacheGeometry = { lineBytes: 64, sets: 16, ways: 2, evictOneIn: 0, speculateOneIn: 0 };
@@ -12,6 +21,22 @@ function setup(geometry: Partial<CacheGeometry> = {}, seed = 1) {
 }
 
 const A = physAddr(BASE + 0x100);
+/** The first of the bytes that `refusing` refuses. */
+const REFUSED = physAddr(BASE + 0x1000);
+
+/** A cache to which memory refuses everything from REFUSED on; `memory` itself has it. */
+function refusing() {
+  const { world, memory } = setup();
+  const isRefused = (address: number, sizeBytes: number) =>
+    address + sizeBytes > REFUSED && address < BASE + 0x10000;
+  const port: MemoryPort = {
+    read: (address, into) => !isRefused(address, into.length) && memory.read(address, into),
+    write: (address, from) => !isRefused(address, from.length) && memory.write(address, from),
+    read32: (address) => (isRefused(address, 4) ? SLAVE_ERROR : memory.read32(address)),
+    write32: (address, value) => !isRefused(address, 4) && memory.write32(address, value),
+  };
+  return { memory, cache: new CpuCache(world, port, QUIET) };
+}
 
 describe('without disturbance', () => {
   test('a store stays invisible to memory until its line is cleaned', () => {
@@ -110,6 +135,24 @@ describe('without disturbance', () => {
     expect(cache.cached.write(last, new Uint8Array(200).fill(9))).toBe(false);
     expect(cache.cached.read32(last)).toBe(0);
   });
+
+  test.each(['cached', 'uncached', 'snooped'] as const)(
+    'the %s view says of memory that refuses that it does, and not that it is a hole; a store that meets it stores nothing',
+    (name) => {
+      const { cache, memory } = refusing();
+      const view = cache[name];
+      const last = physAddr(REFUSED - 4);
+      memory.write32(last, 0x600d);
+      memory.write32(REFUSED, 0x600d);
+      expect(view.read32(REFUSED)).toBe(SLAVE_ERROR);
+      expect(view.read32(physAddr(0x1000))).toBe(BUS_ERROR);
+      expect(view.write32(REFUSED, 1)).toBe(false);
+      expect(view.write(physAddr(REFUSED - 2), Uint8Array.of(1, 2, 3, 4))).toBe(false);
+      expect([cache.cached.read32(last), cache.cached.read32(REFUSED)]).toEqual([0x600d, SLAVE_ERROR]);
+      cache.cleanInvalidate(last, 8);
+      expect([memory.read32(last), memory.read32(REFUSED)]).toEqual([0x600d, 0x600d]);
+    },
+  );
 
   test.each([
     { lineBytes: 48 },

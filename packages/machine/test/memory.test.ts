@@ -1,5 +1,5 @@
 import { describe, expect, test } from '@jest/globals';
-import { BUS_ERROR, PhysicalMemory, SLAVE_ERROR, physAddr } from '../src/index.ts';
+import { BUS_ERROR, PhysicalMemory, SLAVE_ERROR, physAddr, type PhysAddr } from '../src/index.ts';
 
 const GIB = 2 ** 30;
 const at = physAddr;
@@ -33,6 +33,19 @@ describe('banks and holes', () => {
       expect(memory.write(at(address), new Uint8Array(4))).toBe(false);
     },
   );
+
+  test('what is no number is nowhere, before anything was found and after', () => {
+    const nowhere = NaN as PhysAddr;
+    const fresh = new PhysicalMemory([{ base: 0x2000, sizeBytes: 0x2000 }]);
+    for (const _ of ['before', 'after']) {
+      expect(fresh.contains(NaN, 4)).toBe(false);
+      expect(fresh.read32(nowhere)).toBe(BUS_ERROR);
+      expect(fresh.write32(nowhere, 1)).toBe(false);
+      expect(fresh.read(nowhere, new Uint8Array(4))).toBe(false);
+      expect(fresh.write(nowhere, Uint8Array.of(1))).toBe(false);
+      expect(fresh.read32(at(0x2000))).toBe(0);
+    }
+  });
 
   test('both error answers of read32 are no words, and can be told apart', () => {
     expect([BUS_ERROR, SLAVE_ERROR]).toEqual([-1, -2]);

@@ -46,7 +46,6 @@ function probes(name: string, floor: string, makePattern: () => Pattern, walks: 
     name,
     operations: OPERATIONS,
     floor: floorOf(floor),
-    targets: [{ kind: 'bytes', most: 0 }],
     prepare: (): PreparedCase => {
       const pattern = makePattern();
       const smmu = attachedSmmu(memoryWithTables(SMALL_PAGES, 1), 64);

@@ -13,14 +13,17 @@ interface Due {
 export class DueAnswers {
   readonly #world: World;
   #due: readonly Due[] = [];
+  /** What is being answered at this moment: something of it may be left. */
+  #running: number | undefined;
 
   constructor(world: World) {
     this.#world = world;
   }
 
-  /** Keys of what is due, oldest first. */
+  /** Keys of what is due, oldest first: what is being answered leads. */
   get keys(): readonly number[] {
-    return this.#due.map(({ key }) => key);
+    const waiting = this.#due.map(({ key }) => key);
+    return this.#running === undefined ? waiting : [this.#running, ...waiting];
   }
 
   /** Has `answer` run as a clock task; harmless if what `key` names is due already. */
@@ -28,7 +31,9 @@ export class DueAnswers {
     if (this.#due.some((due) => due.key === key)) return;
     const cancel = this.#world.clock.schedule(0, label, () => {
       this.#forget(key);
+      this.#running = key;
       answer();
+      this.#running = undefined;
     });
     this.#due = [...this.#due, { key, cancel }];
   }

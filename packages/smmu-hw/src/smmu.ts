@@ -31,10 +31,10 @@ import { SNAPSHOT_FORMAT, checkShape, liveAccesses, shapeOf, type SmmuSnapshot }
 import type { ParkedAccess } from './stall.ts';
 import { SmmuStatistics } from './statistics.ts';
 import { StreamMap, bypassAttributes, isBypassDisabled, vmidOf, type Stream } from './stream-map.ts';
-import { NO_ENTRY, Tlb } from './tlb.ts';
+import { Tlb } from './tlb.ts';
 import { Translator, refusalOf } from './translate.ts';
 import { TranslationOutput, type Translated } from './translated.ts';
-import { NO_FAULT, Walker } from './walk.ts';
+import { FAULT_TRANSLATION, NO_FAULT, Walker } from './walk.ts';
 
 /** What the instance is soldered to. */
 export interface MsmSmmuWiring {
@@ -51,7 +51,6 @@ export interface MsmSmmuWiring {
 /** Addresses above have no translation. */
 const LAST_ADDRESS = 0xffffffff;
 const OK = NO_FAULT; // as constants of this module: see tlb.ts
-const NONE = NO_ENTRY;
 const STALLED = maskOf(FSR.fields.SS);
 
 /**
@@ -216,7 +215,6 @@ export class MsmSmmu implements MmioDevice, BusPort {
       bank.decode();
     }
     for (const key of snapshot.due) for (const bank of this.#banks) bank.stall.reschedule(key);
-    for (const bank of this.#banks) bank.stall.rescheduleRest();
     this.#tlb.restore(snapshot.tlb);
     this.#fetchBuffer.restore(snapshot.fetchBuffer);
     Object.assign(this.statistics, snapshot.statistics);
@@ -250,8 +248,9 @@ export class MsmSmmu implements MmioDevice, BusPort {
   /** A hot path: an access to a mapping that is open to all needs no look at what it is. */
   #throughBank(access: BusAccess, stream: Stream): AccessStatus {
     const output = this.#output;
-    const va = access.address;
-    const entry = va > LAST_ADDRESS ? NONE : this.#tlb.lookup(stream.tag, va);
+    if (access.address > LAST_ADDRESS) return this.#beyond(access, stream);
+    const va = access.address | 0; // signed, as inside a walk: the upper half would be an object at each call
+    const entry = this.#tlb.lookup(stream.tag, va);
     if (entry >= 0) {
       this.#tlb.read(entry, va, output);
     } else {
@@ -263,6 +262,13 @@ export class MsmSmmu implements MmioDevice, BusPort {
     // A comparison costs less than a store.
     if (output.access !== access) output.access = access;
     return 'done';
+  }
+
+  /** An IOVA has 32 bits; what lies above is not mapped by any table (fixed choice). */
+  #beyond(access: BusAccess, stream: Stream): AccessStatus {
+    this.statistics.misses++;
+    this.statistics.unwalked++;
+    return this.#contextFault(access, stream, stream.bank as ContextBank, FAULT_TRANSLATION);
   }
 
   #byRights(access: BusAccess, stream: Stream): AccessStatus {

@@ -149,12 +149,6 @@ export class StallQueue {
     else if (key === this.#index * 2 + 1) this.#scheduleEnding();
   }
 
-  /** What a snapshot left half done that was made from inside an answer. Harmless if there is nothing. */
-  rescheduleRest(): void {
-    if (this.#isBlocked && this.#faulting === undefined) this.#scheduleAnswer();
-    if (this.#ending.length > 0) this.#scheduleEnding();
-  }
-
   #block(isBlocked: boolean): void {
     this.#isBlocked = isBlocked;
     this.#onBlocking();

@@ -19,8 +19,6 @@ import {
   type Walker,
 } from './walk.ts';
 
-/** Addresses above have no translation. */
-const LAST_ADDRESS = 0xffffffff;
 // Constants of this module: see tlb.ts.
 const OK = NO_FAULT;
 const MULTIPLE = MULTI_HIT;
@@ -57,8 +55,6 @@ export class Translator {
   miss(bank: ContextBank, tag: number, va: number, entry: number): number {
     if (entry === MULTIPLE) return FAULT_MULTI_HIT;
     this.#statistics.misses++;
-    // An IOVA has 32 bits; what lies above is not mapped by any table (fixed choice).
-    if (va > LAST_ADDRESS) return this.#unwalked(FAULT_TRANSLATION);
     if (!bank.walksOnMiss) return this.#unwalked(FAULT_TLB_MISS);
     const fault = this.#walk(bank, tag, va);
     if (fault === OK) this.load(bank, tag, va);

@@ -1,5 +1,6 @@
 /** Accesses that pass untranslated, and what decides that (R32, open points 2 and 6). */
 import { expect, test } from '@jest/globals';
+import { iova } from '@iommu-lab/machine';
 import { underEveryReading } from './support/every-reading.ts';
 import { regs, type Rig } from './support/rig.ts';
 
@@ -140,6 +141,17 @@ underEveryReading((make, readings) => {
     expect(rig.translated().memoryType).toBe(
       readings.clientPortDisable === 'bypass' ? 'device' : 'non-cacheable',
     );
+  });
+
+  test('open point 2: with CR.CLIENTPD=1 observers find no TLB entry that translates, though the TLB keeps it', () => {
+    const rig = make();
+    mapped(rig);
+    rig.translate(0, DATA);
+    const found = (): number | undefined => rig.smmu.probeTlb(0, iova(DATA))?.address;
+    rig.put(regs.CR.offset, CLIENTPD);
+    expect(found()).toBe(readings.clientPortDisable === 'bypass' ? undefined : 0x41100000);
+    rig.put(regs.CR.offset, 0);
+    expect(found()).toBe(0x41100000);
   });
 
   test('open point 2: with CR.CLIENTPD=1 V2P still answers from the tables', () => {

@@ -17,6 +17,14 @@ describe('configuration', () => {
     });
   });
 
+  test('what is given as undefined is not given', () => {
+    const least = { name: 'jpegd', contextBanks: 2 };
+    const optional = Object.keys(resolveConfig(least)).filter((key) => !(key in least));
+    expect(optional).toContain('streams');
+    const nothing = Object.fromEntries(optional.map((key) => [key, undefined]));
+    expect(resolveConfig({ ...least, ...nothing })).toEqual(resolveConfig(least));
+  });
+
   test('what the register layout or the TLB cannot hold is EINVAL', () => {
     for (const wrong of [
       { contextBanks: 0 },
@@ -30,15 +38,19 @@ describe('configuration', () => {
       { tlbEntries: 4, tlbWays: 8 },
       { fetchBlocks: -1 },
       { fetchBlocks: 17 },
+      { tlbReplacement: 'oldest' as never },
+      { revision: -1 },
+      { revision: 256 },
+      { revision: 1.5 },
+      { revision: NaN },
     ]) {
       expect([wrong, refusal(wrong)]).toEqual([wrong, 'EINVAL']);
     }
   });
 
   test('the largest instance there can be is taken', () => {
-    expect(refusal({ contextBanks: 255, streams: 512, tlbEntries: 256, tlbWays: 1, fetchBlocks: 16 })).toBe(
-      'none',
-    );
+    const largest = { contextBanks: 255, streams: 512, tlbEntries: 256, tlbWays: 1, fetchBlocks: 16 };
+    expect(refusal({ ...largest, revision: 255 })).toBe('none');
   });
 });
 

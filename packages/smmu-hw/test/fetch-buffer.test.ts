@@ -201,6 +201,22 @@ describe('block fetch buffer', () => {
       expect(rig.peek(SECOND)).toBe(young);
     });
 
+    test('R41 R26 the flag goes into no descriptor but the one that was fetched: one that replaced it in memory stays', () => {
+      for (const changed of [0, target(40) | PAGE, (target(40) | PAGE) & ~0x10]) {
+        const rig = make({ fetchBlocks: 2 });
+        rig.attach(0, { actlr: TERMINATE, sctlr: 0xf });
+        rig.set(0, regs.BFBCR, 1);
+        rig.route(0, 0);
+        rig.second(va(0), target(0) | PAGE);
+        rig.second(va(1), (target(1) | PAGE) & ~0x10);
+        rig.word(target(1), 0x101);
+        expect(rig.load(0, va(0))).toBe(0);
+        rig.word(SECOND + 4, changed);
+        expect(rig.load(0, va(1))).toBe(readings.hardwareAccessFlag === 'updates' ? 0x101 : undefined);
+        expect(rig.peek(SECOND + 4)).toBe(changed >>> 0);
+      }
+    });
+
     test('R60 invalid neighbours in a block raise no fault and no interrupt', () => {
       const rig = fetching([3]);
       expect(rig.load(0, va(3))).toBe(0x103);

@@ -1,8 +1,18 @@
 import { describe, expect, test } from '@jest/globals';
-import { iova } from '@iommu-lab/machine';
+import { insert, iova } from '@iommu-lab/machine';
 import { underEveryReading } from './support/every-reading.ts';
 import { Rig, SECOND, TABLE, regs } from './support/rig.ts';
-import { LEAVES, PAGE, SECTION, entryAt, indexOf, mapLeaf, selectedEntry } from './support/tlb-pins.ts';
+import {
+  LEAVES,
+  PAGE,
+  SECTION,
+  STALL,
+  TERMINATE,
+  entryAt,
+  indexOf,
+  mapLeaf,
+  selectedEntry,
+} from './support/tlb-pins.ts';
 
 describe('inspection of the TLB', () => {
   underEveryReading((make, readings) => {
@@ -140,3 +150,79 @@ describe('inspection of the TLB', () => {
     ]);
   });
 });
+
+describe('statistics', () => {
+  underEveryReading((make, readings) => {
+    test('each access is one of translated, bypassing, waiting, faulted, in error; a walk is one that read something', () => {
+      const rig = make();
+      const reads = firstLevelReads(rig);
+      const MISSING = 0x00100000;
+      const MAPPED = 0x00200000;
+      for (const bank of [0, 1]) rig.attach(bank, { actlr: bank === 0 ? TERMINATE : STALL });
+      for (const mid of [0, 4, 5]) rig.route(mid, mid === 0 ? 0 : 1);
+      rig.route(2, 2);
+      rig.first(MAPPED, 0x41000000 | SECTION);
+
+      const isBypass = readings.unroutedAccess === 'bypass';
+      const statuses = [
+        rig.translate(0, MAPPED),
+        rig.translate(0, MAPPED),
+        rig.translate(0, MISSING),
+        rig.translate(0, MAPPED + 2 ** 32),
+        rig.translate(2, MAPPED),
+        rig.translate(99, MAPPED),
+        rig.translate(4, MISSING),
+        rig.translate(5, MAPPED),
+      ];
+      expect(statuses).toEqual([
+        'done',
+        'done',
+        'faulted',
+        'faulted',
+        'done',
+        isBypass ? 'done' : 'faulted',
+        'parked',
+        'parked',
+      ]);
+      expect(rig.probe(0, MAPPED + 0x1000) & 1).toBe(0);
+      // TTBCR.PD0: nothing is read, by an access or a V2P.
+      rig.set(0, regs.TTBCR, 0x10);
+      expect(rig.translate(0, 0x00400000)).toBe('faulted');
+      expect(rig.probe(0, 0x00500000) & 1).toBe(1);
+      rig.set(0, regs.TTBCR, 0);
+      rig.set(0, regs.ACTLR, insert(TERMINATE, regs.ACTLR.fields.TLBMCFG, 0));
+      expect(rig.translate(0, 0x00600000)).toBe('faulted');
+
+      const { accesses, translations, bypasses, waits, faults, globalErrors } = rig.smmu.statistics;
+      expect({ accesses, translations, bypasses, waits, faults, globalErrors }).toEqual({
+        accesses: 10,
+        translations: 2,
+        bypasses: isBypass ? 2 : 1,
+        waits: 1,
+        faults: 5,
+        globalErrors: isBypass ? 0 : 1,
+      });
+      const { probes, hits, misses, unwalked, walks } = rig.smmu.statistics;
+      expect({ probes, hits, misses, unwalked, walks }).toEqual({
+        probes: 2,
+        hits: 2,
+        misses: 7,
+        unwalked: 4,
+        walks: 3,
+      });
+      expect(reads()).toBe(walks);
+    });
+  });
+});
+
+/** Counts the words of first-level tables that are read from now on. */
+function firstLevelReads(rig: Rig): () => number {
+  const { memory } = rig;
+  const read32 = memory.read32.bind(memory);
+  let reads = 0;
+  memory.read32 = (address) => {
+    if (address >= TABLE && address < TABLE + 0x4000) reads++;
+    return read32(address);
+  };
+  return () => reads;
+}

@@ -137,11 +137,45 @@ describe('RESUME', () => {
       const order: string[] = [];
       rig.store(0, MISSING, 1).onEnd(() => {
         order.push('held');
-        rig.store(2, MAPPED_TOO, 0x66).onEnd(() => order.push('new'));
+        // Of another stream, and of the same.
+        for (const mid of [2, 0]) rig.store(mid, MAPPED_TOO, 0x66).onEnd(() => order.push(`new ${mid}`));
       });
       rig.store(1, MAPPED, 0x55).onEnd(() => order.push('behind'));
       resumeAndRun(rig, readings, 'terminate');
-      expect(order).toEqual(['held', 'behind', 'new']);
+      expect(order).toEqual(['held', 'behind', 'new 2', 'new 0']);
+    });
+
+    test('R51 a retry may be another access object; once it has ended, what its master issues waits behind the others', () => {
+      const rig = stalling(make);
+      const order: string[] = [];
+      let tries = 0;
+      const issue = (mid: number, address: number, after?: () => void): void => {
+        if (++tries > 10) throw new Error('tried again and again');
+        const end = (how: string): void => {
+          order.push(`${mid} ${how}`);
+          after?.();
+        };
+        const status = rig.smmu.access({
+          address,
+          data: new Uint8Array(4),
+          offset: 0,
+          length: 4,
+          isWrite: true,
+          streamId: mid,
+          attributes: { isPrivileged: false, isInstruction: false, isSecure: false },
+          masterName: `mid${mid}`,
+          resume: (outcome) => (outcome === 'retry' ? issue(mid, address, after) : end(outcome)),
+        });
+        if (status !== 'parked') end(status);
+      };
+      issue(0, MISSING, () => issue(0, MAPPED_TOO));
+      issue(1, MAPPED);
+      issue(2, MAPPED + 4);
+      rig.first(MISSING, TARGET | SECTION);
+      rig.flush();
+      resumeAndRun(rig, readings, 'retry');
+      expect(order).toEqual(['0 done', '1 done', '2 done', '0 done']);
+      expect(rig.store(3, MAPPED, 1).state).toBe('done');
     });
 
     test('R51 a second RESUME before the first has its effect changes nothing', () => {

@@ -81,6 +81,17 @@ describe('a snapshot', () => {
     expect(events).toEqual([]);
   });
 
+  test('R50 by who hears of a fault that stalls has its access, and the event says so', () => {
+    const rig = stalling((config) => new Rig(config));
+    const seen: unknown[] = [];
+    rig.world.events.subscribe(({ name, fields }) => {
+      if (name === 'smmu:context_fault') seen.push([fields['fsr'], rig.smmu.snapshot().banks[0]?.stall]);
+    });
+    rig.load(2, MISSING);
+    const faulting: unknown = expect.objectContaining({ streamId: 2, address: MISSING });
+    expect(seen).toEqual([['0x40000002', expect.objectContaining({ isBlocked: true, faulting })]]);
+  });
+
   test('restores registers, routing, TLB, counters and lines', () => {
     const rig = busy();
     const next = new Rig();
@@ -147,6 +158,14 @@ describe('a snapshot of an instance of another shape is EINVAL and changes nothi
       expect(isLabError(error, 'EINVAL') && error.message).toMatch(new RegExp(`another ${difference}$`));
     }
   });
+});
+
+test('a snapshot of another format is EINVAL and changes nothing', () => {
+  const snapshot = busy().smmu.snapshot();
+  for (const format of [snapshot.format + 1, snapshot.format - 1, undefined as never]) {
+    const error = expectRefusal(busy(), { ...snapshot, format }, nobody);
+    expect([format, isLabError(error, 'EINVAL')]).toEqual([format, true]);
+  }
 });
 
 describe('parked accesses', () => {
@@ -250,6 +269,13 @@ underEveryReading((make, readings) => {
   /** Carries the rig over into a new one, transfers and all. */
   function carry({ rig, transfers }: { rig: Rig; transfers: readonly Transfer[] }) {
     const next = stalling(make);
+    const { restored, order } = takeOver(next, rig, transfers);
+    next.word(TARGET, 0x77);
+    return { next, restored, order };
+  }
+
+  /** Restores into `next` what `rig` is, with new transfers for those that are held. */
+  function takeOver(next: Rig, rig: Rig, transfers: readonly Transfer[]) {
     const restored: Transfer[] = [];
     const order: string[] = [];
     next.smmu.restore(JSON.parse(JSON.stringify(rig.smmu.snapshot())) as SmmuSnapshot, (parked) => {
@@ -260,8 +286,7 @@ underEveryReading((make, readings) => {
       transfer.onEnd((state) => order.push(`${parked.streamId} ${state} ${bytes[0]}`));
       return transfer;
     });
-    next.word(TARGET, 0x77);
-    return { next, restored, order };
+    return { restored, order };
   }
 
   test('R51 mid-stall: after a restore RESUME answers the held one, then those behind it, in order, bank by bank', () => {
@@ -313,6 +338,72 @@ underEveryReading((make, readings) => {
     next.world.clock.run();
     expect(order).toEqual(['4 faulted 238', '0 faulted 238']);
   });
+
+  /** What ends the first access of bank 0, and how those behind it then end where MISSING is mapped by now. */
+  const ENDS = (
+    [
+      ['M=0', (rig: Rig) => rig.set(0, regs.SCTLR, 0), 'faulted 238'],
+      ['RESUME', (rig: Rig) => resume(rig, readings, 'terminate'), 'done 0'],
+    ] as const
+  ).filter(([name]) => name === 'RESUME' || readings.disabledBank === 'terminates');
+
+  test.each(ENDS)(
+    'R51 R52 a snapshot by who hears of the first end after %s has those behind it; a restored instance answers them',
+    (_, end, expected) => {
+      const { rig, transfers } = held();
+      const carried: ReturnType<typeof carry>[] = [];
+      transfers[0]?.onEnd(() => carried.push(carry({ rig, transfers })));
+      end(rig);
+      rig.world.clock.run();
+      expect(carried).toHaveLength(1);
+      for (const { next, restored, order } of carried) {
+        expect([1, 2, 3, 4].map((at) => restored[at]?.state)).toEqual(Array(4).fill('pending'));
+        next.first(MISSING, TARGET | SECTION);
+        next.flush();
+        next.world.clock.run();
+        expect(order).toEqual([`1 ${expected}`, `2 ${expected}`]);
+        expect(next.world.clock.waits()).toHaveLength(2);
+      }
+    },
+  );
+
+  test.each(ENDS)(
+    'R51 R52 what is half answered after %s comes before what was caused later',
+    (_, end, expected) => {
+      const { rig, transfers } = held();
+      const carried: ReturnType<typeof carry>[] = [];
+      transfers[0]?.onEnd(() => carried.push(carry({ rig, transfers })));
+      end(rig);
+      resume(rig, readings, 'terminate', 1);
+      rig.world.clock.run();
+      expect(carried).toHaveLength(1);
+      for (const { next, order } of carried) {
+        next.first(MISSING, TARGET | SECTION);
+        next.flush();
+        next.world.clock.run();
+        expect(order.slice(0, 3)).toEqual([`1 ${expected}`, `2 ${expected}`, '4 faulted 238']);
+      }
+    },
+  );
+
+  test.each(ENDS)(
+    'R51 R52 after a restore by who hears of the first end after %s, those behind it are answered as restored, once',
+    (_, end, expected) => {
+      const { rig, transfers } = held();
+      rig.first(MISSING, TARGET | SECTION);
+      rig.flush();
+      const orders: string[][] = [];
+      transfers[0]?.onEnd(() => orders.push(takeOver(rig, rig, transfers).order));
+      end(rig);
+      // The answers to those that were restored are tasks of their own.
+      rig.world.clock.runUntil(() => orders.length > 0);
+      expect(orders).toEqual([[]]);
+      rig.world.clock.run();
+      expect(orders).toEqual([[`1 ${expected}`, `2 ${expected}`]]);
+      expect(statesOf(transfers)).toEqual(['faulted', 'pending', 'pending', 'pending', 'pending']);
+      expect(rig.smmu.snapshot().due).toEqual([]);
+    },
+  );
 
   test('what is held is counted and refused as before: a further access waits behind it', () => {
     const { next, restored } = carry(held());

@@ -98,6 +98,17 @@ describe('the end of a stall', () => {
       expect([0, 1, 2].map((mid) => rig.peek(BYPASSED + mid * 4))).toEqual([0, 0, 0]);
     });
 
+    test('R47 R52 SS that FSRRESTORE loaded holds nothing: M=0 ends nothing and leaves it', () => {
+      const rig = stalling(make);
+      const events: string[] = [];
+      rig.world.events.subscribe(({ name }) => events.push(name));
+      rig.set(0, regs.FSRRESTORE, STALLED_TF);
+      rig.set(0, regs.SCTLR, 0);
+      expect(rig.get(0, regs.FSR)).toBe(readings.statusRestore === 'loads' ? STALLED_TF : 0);
+      rig.world.clock.run();
+      expect(events).not.toContain('smmu:stall_released');
+    });
+
     test('R52 after M=0 the bank serves again: what is retried bypasses', () => {
       const rig = stalling(make);
       const transfers = [0, 1].map((mid) => rig.store(mid, BYPASSED + mid * 4, 0x600d));
