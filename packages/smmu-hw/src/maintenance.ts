@@ -8,6 +8,7 @@ import type { ContextBank } from './context-bank.ts';
 import type { FetchBuffer } from './fetch-buffer.ts';
 import { TLBIASID, TLBIVA, TLBIVMID } from './regs/index.ts';
 import type { SmmuStatistics } from './statistics.ts';
+import { EVERY, GLOBALS } from './tlb-key.ts';
 import type { Tlb } from './tlb.ts';
 
 /** The maintenance operations of one instance, by register; `data` is the word written. */
@@ -34,13 +35,13 @@ export class Maintenance {
 
   /** GLOBAL_TLBIALL. */
   globalAll(sparesLocked: boolean): void {
-    this.#done('GLOBAL_TLBIALL', undefined, this.#tlb.dropAll({}, sparesLocked));
+    this.#done('GLOBAL_TLBIALL', undefined, this.#tlb.dropAll(EVERY, EVERY, sparesLocked));
   }
 
   /** TLBIVMID: global entries too. */
   vmid(data: number, sparesLocked: boolean): void {
     const vmid = extract(data, TLBIVMID.fields.VMID);
-    this.#done('TLBIVMID', undefined, this.#tlb.dropAll({ vmid }, sparesLocked));
+    this.#done('TLBIVMID', undefined, this.#tlb.dropAll(vmid, EVERY, sparesLocked));
   }
 
   /** CTX_TLBIALL, in the chosen meaning of "the bank's entries" (R21). */
@@ -53,9 +54,9 @@ export class Maintenance {
     const { vmid } = bank;
     const asid = extract(data, TLBIASID.fields.ASID);
     const spares = bank.lock.sparesAtAsid;
-    let dropped = this.#tlb.dropAll({ vmid, asid, isGlobal: false }, spares);
+    let dropped = this.#tlb.dropAll(vmid, asid, spares);
     if (this.#config.readings.asidInvalidateGlobals === 'dropped') {
-      dropped += this.#tlb.dropAll({ vmid, isGlobal: true }, spares);
+      dropped += this.#tlb.dropAll(vmid, GLOBALS, spares);
     }
     this.#done('TLBIASID', bank, dropped);
   }
@@ -64,9 +65,9 @@ export class Maintenance {
   address(bank: ContextBank, data: number): void {
     const { vmid } = bank;
     const asid = extract(data, TLBIVA.fields.ASID);
-    let dropped = this.#tlb.dropCovering(data, { vmid, asid, isGlobal: false }, false);
+    let dropped = this.#tlb.dropCovering(data, vmid, asid, false);
     if (this.#config.readings.addressInvalidateGlobals === 'dropped') {
-      dropped += this.#tlb.dropCovering(data, { vmid, isGlobal: true }, false);
+      dropped += this.#tlb.dropCovering(data, vmid, GLOBALS, false);
     }
     this.#done('TLBIVA', bank, dropped, data);
   }
@@ -74,7 +75,7 @@ export class Maintenance {
   /** TLBIVAA: whatever the ASID. */
   addressAllAsids(bank: ContextBank, data: number): void {
     const { vmid } = bank;
-    const dropped = this.#tlb.dropCovering(data, { vmid }, bank.lock.sparesAtAddress);
+    const dropped = this.#tlb.dropCovering(data, vmid, EVERY, bank.lock.sparesAtAddress);
     this.#done('TLBIVAA', bank, dropped, data);
   }
 
@@ -82,14 +83,11 @@ export class Maintenance {
     const { vmid, asid } = bank;
     switch (this.#config.readings.contextInvalidateScope) {
       case 'vmid':
-        return this.#tlb.dropAll({ vmid }, spares);
+        return this.#tlb.dropAll(vmid, EVERY, spares);
       case 'bank':
         return this.#tlb.dropLoadedBy(bank.index, spares);
       case 'vmid-and-asid':
-        return (
-          this.#tlb.dropAll({ vmid, asid, isGlobal: false }, spares) +
-          this.#tlb.dropAll({ vmid, isGlobal: true }, spares)
-        );
+        return this.#tlb.dropAll(vmid, asid, spares) + this.#tlb.dropAll(vmid, GLOBALS, spares);
     }
   }
 

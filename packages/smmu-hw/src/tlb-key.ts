@@ -61,24 +61,18 @@ export function comparisonOf(entryClass: number): { readonly tagMask: number; re
   };
 }
 
-/** Which entries an invalidation means; what is not named does not matter. */
-export interface EntryFilter {
-  readonly vmid?: number;
-  readonly asid?: number;
-  readonly isGlobal?: boolean;
+/** Which entries an invalidation means: instead of a VMID or an ASID all of them, instead of an ASID the global ones. */
+export const EVERY = -1;
+export const GLOBALS = -2;
+
+/** The bits of a key that tell whether an entry is meant. @param asid an ASID (of entries that are not global), EVERY or GLOBALS */
+export function maskOfMeant(vmid: number, asid: number): number {
+  const ofAsid = asid === EVERY ? 0 : asid === GLOBALS ? GLOBAL : GLOBAL | ASID_BITS;
+  return VALID | ofAsid | (vmid === EVERY ? 0 : VMID_BITS);
 }
 
-/** The bits of a key that a filter looks at. */
-export function maskOfFilter(filter: EntryFilter): number {
-  return (
-    VALID |
-    (filter.vmid === undefined ? 0 : VMID_BITS) |
-    (filter.asid === undefined ? 0 : ASID_BITS) |
-    (filter.isGlobal === undefined ? 0 : GLOBAL)
-  );
-}
-
-/** What these bits must be. */
-export function valueOfFilter(filter: EntryFilter): number {
-  return VALID | vmidTag(filter.vmid ?? 0) | (filter.asid ?? 0) | (filter.isGlobal === true ? GLOBAL : 0);
+/** What these bits are if it is. */
+export function valueOfMeant(vmid: number, asid: number): number {
+  const ofAsid = asid === EVERY ? 0 : asid === GLOBALS ? GLOBAL : asid;
+  return VALID | ofAsid | (vmid === EVERY ? 0 : vmidTag(vmid));
 }

@@ -20,11 +20,10 @@ import {
   comparisonOf,
   isGlobalKey,
   keyOf,
-  maskOfFilter,
+  maskOfMeant,
   sizeOfKey,
-  valueOfFilter,
+  valueOfMeant,
   vmidOfKey,
-  type EntryFilter,
 } from './tlb-key.ts';
 import type { TranslationOutput } from './translated.ts';
 
@@ -167,10 +166,14 @@ export class Tlb {
     this.#classify();
   }
 
-  /** Frees the entries that `filter` means. @param sparesLocked not the locked ones. @returns how many. */
-  dropAll(filter: EntryFilter, sparesLocked: boolean): number {
-    const mask = maskOfFilter(filter);
-    const value = valueOfFilter(filter);
+  /**
+   * Frees the entries of a VMID (or EVERY) and an ASID (or EVERY, or GLOBALS).
+   * @param sparesLocked not the locked ones
+   * @returns how many
+   */
+  dropAll(vmid: number, asid: number, sparesLocked: boolean): number {
+    const mask = maskOfMeant(vmid, asid);
+    const value = valueOfMeant(vmid, asid);
     let dropped = 0;
     for (let entry = 0; entry < this.entries; entry++) {
       if ((this.#key(entry) & mask) !== value) continue;
@@ -181,10 +184,10 @@ export class Tlb {
     return dropped;
   }
 
-  /** Frees those of the entries `filter` means whose page holds `va`, of whatever size. */
-  dropCovering(va: number, filter: EntryFilter, sparesLocked: boolean): number {
-    const mask = maskOfFilter(filter);
-    const value = valueOfFilter(filter);
+  /** Frees those of the entries so meant whose page holds `va`, of whatever size. */
+  dropCovering(va: number, vmid: number, asid: number, sparesLocked: boolean): number {
+    const mask = maskOfMeant(vmid, asid);
+    const value = valueOfMeant(vmid, asid);
     let dropped = 0;
     for (let size = 0; size < 4; size++) {
       if (!this.#isInUse(size)) continue;
