@@ -234,8 +234,8 @@ export class MsmSmmu implements MmioDevice, BusPort {
    */
   probeTlb(mid: number, iova: Iova): TlbEntryView | undefined {
     const stream = this.#streams.streams[mid];
-    if (stream?.bank?.isEnabled !== true || this.#global.isClientPortOff || iova > LAST_ADDRESS)
-      return undefined;
+    if (stream?.bank?.isEnabled !== true || iova > LAST_ADDRESS) return undefined;
+    if (this.#global.isClientPortOff) return undefined;
     const entry = this.#tlb.lookup(stream.tag, iova);
     return entry < 0 ? undefined : viewEntry(this.#tlb, entry);
   }
@@ -295,8 +295,8 @@ export class MsmSmmu implements MmioDevice, BusPort {
     if (readings.vmidMismatch === 'global-error' && vmidOf(route) !== bank.vmid) {
       return this.#globalError(access, 'CFG', route);
     }
-    const mayPass = readings.stalledBank === 'hits-pass' && this.#wouldHit(access, stream, bank);
-    if (!mayPass && !bank.stall.admits(access)) {
+    const isAdmitted = bank.stall.admits(access);
+    if (!isAdmitted && !(readings.stalledBank === 'hits-pass' && this.#wouldHit(access, stream, bank))) {
       this.statistics.waits++;
       bank.stall.join(access);
       return 'parked';

@@ -1,5 +1,5 @@
 /** `lab-bench`. */
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Floor } from './floor.ts';
@@ -53,9 +53,16 @@ async function bench(options: Options, tool: Tool, temporary: string): Promise<n
     cases,
   };
   process.stdout.write(`${terminalReport(report)}\n`);
-  if (options.markdown !== undefined) writeFileSync(options.markdown, markdownReport(report));
+  if (options.markdown !== undefined)
+    writeFileSync(options.markdown, markdownReport(report) + notesOf(folder));
   if (options.json !== undefined) writeFileSync(options.json, `${JSON.stringify(report, null, 2)}\n`);
   return cases.some(({ error }) => error !== undefined) ? 1 : 0;
+}
+
+/** What people found out about the cases of a package: bench/NOTES.md ends its report. */
+function notesOf(folder: string): string {
+  const notes = join(folder, 'bench', 'NOTES.md');
+  return existsSync(notes) ? `\n${readFileSync(notes, 'utf8')}` : '';
 }
 
 /** One line that is written over, and only where somebody looks. */
