@@ -209,6 +209,21 @@ underEveryReading((make, readings) => {
     expect(rig.load(0, 0x13000010)).toBe(isLong ? 0x0f40 : 0x0f32);
   });
 
+  test('R37 the TLB keeps all bits of a supersection’s address, of one after another in the same entry', () => {
+    const rig = make({ tlbEntries: 1, tlbWays: 1 });
+    rig.route(0, 0);
+    rig.attach(0);
+    const isExtended = readings.supersections === '40-bit';
+    // PA[35:32] in bits 23:20: one supersection for each, each looked up twice.
+    for (const high of [5, 1, 0, 2]) {
+      rig.first(0x01000000, 0x87040c02 | (high << 20));
+      rig.flush();
+      const expected = 0x87000000 + (isExtended ? high * 0x100000000 : 0);
+      expect(rig.addressOf(0, 0x01000000)).toBe(expected);
+      expect(rig.addressOf(0, 0x01000000)).toBe(expected);
+    }
+  });
+
   test('R37 the same bits of a section belong to its address and its domain', () => {
     const rig = make();
     rig.route(0, 0);

@@ -41,6 +41,16 @@ describe('inspection of the TLB', () => {
       },
     );
 
+    test('R59 pages and frames of the upper half are shown as the unsigned addresses they are', () => {
+      const rig = make();
+      rig.route(0, 0);
+      rig.attach(0);
+      mapLeaf(rig, 0xfff00000, 0xc2300000, 0x100000, SECTION);
+      rig.probe(0, 0xfff00000);
+      expect(rig.smmu.tlbEntries()).toMatchObject([{ iova: 0xfff00000, address: 0xc2300000 }]);
+      expect(rig.smmu.probeTlb(0, iova(0xfff12345))).toMatchObject({ iova: 0xfff00000 });
+    });
+
     test('R59 TLBTR0 shows rights, execute never and memory type', () => {
       const rig = make();
       rig.attach(0);

@@ -34,6 +34,14 @@ describe('locked entries at TLB maintenance', () => {
       return rig;
     }
 
+    test('R18 TLBIVAA with its bit 1 spares an entry that is locked in a way of its own set as well', () => {
+      const rig = mapped();
+      setLockControl(rig, 0, 8);
+      lock(rig, 0, va(3), 3);
+      rig.set(0, regs.TLBIVAA, va(3));
+      expect(indexOf(rig, 0, va(3))).toBe(locks ? 3 : undefined);
+    });
+
     test.each(OPERATIONS)(
       'R18 a locked entry survives %s if the bit in TLBLCKR is 1',
       (name, bit, invalidate) => {

@@ -1,6 +1,6 @@
 import { describe, expect, test } from '@jest/globals';
 import { underEveryReading } from './support/every-reading.ts';
-import { regs, type Rig } from './support/rig.ts';
+import { Rig, regs } from './support/rig.ts';
 import {
   GLOBAL_SECTION,
   LEAVES,
@@ -27,6 +27,35 @@ describe('TLB maintenance', () => {
         rig.put(regs.GLOBAL_TLBIALL.offset, data);
         expect(survivors(rig)).toEqual([]);
       }
+    });
+
+    test('R23 TLBIVA and TLBIVAA reach addresses of the upper half as well', () => {
+      for (const [register, data] of [
+        [regs.TLBIVA, 0xc0000001],
+        [regs.TLBIVAA, 0xc0000000],
+      ] as const) {
+        for (const [, sizeBytes, bits] of LEAVES) {
+          const rig = make();
+          rig.route(0, 0);
+          rig.attach(0, { asid: 1, actlr: TERMINATE });
+          mapLeaf(rig, 0xc0000000, 0x42000000, sizeBytes, bits);
+          rig.load(0, 0xc0000000);
+          expect(indexOf(rig, 0, 0xc0000000)).toBeDefined();
+          rig.set(0, register, data);
+          expect(indexOf(rig, 0, 0xc0000000)).toBeUndefined();
+        }
+      }
+    });
+
+    test('R21 CTX_TLBIALL drops the entry at index 0 too', () => {
+      const rig = make();
+      rig.route(0, 0);
+      rig.attach(0, { actlr: TERMINATE });
+      mapLeaf(rig, 0, 0x42000000, 0x1000, 0xc36);
+      rig.load(0, 0);
+      expect(indexOf(rig, 0, 0)).toBe(0);
+      rig.set(0, regs.CTX_TLBIALL, 0);
+      expect(indexOf(rig, 0, 0)).toBeUndefined();
     });
 
     test('R20 CTX_TLBIALL triggers whatever the data', () => {
@@ -175,4 +204,20 @@ describe('TLB maintenance', () => {
       });
     });
   });
+});
+
+test('a maintenance event says what was written, for which bank and page, and how many entries went', () => {
+  const rig = new Rig();
+  rig.route(0, 0);
+  rig.attach(0, { asid: 1, actlr: TERMINATE });
+  mapLeaf(rig, 0xc0000000, 0x42000000, 0x1000, 0xc36);
+  rig.load(0, 0xc0000000);
+  const events: unknown[] = [];
+  rig.world.events.subscribe(({ name, fields }) => events.push({ name, ...fields }));
+  rig.set(0, regs.TLBIVA, 0xc0000001);
+  rig.put(regs.GLOBAL_TLBIALL.offset, 0);
+  expect(events).toEqual([
+    { name: 'smmu:invalidate', iommu: 'jpegd', operation: 'TLBIVA', bank: 0, entries: 1, iova: '0xc0000000' },
+    { name: 'smmu:invalidate', iommu: 'jpegd', operation: 'GLOBAL_TLBIALL', bank: null, entries: 0 },
+  ]);
 });
