@@ -21,8 +21,8 @@ export interface MutantResult extends Mutant {
 export interface CampaignOptions {
   readonly packageFolder: string;
   readonly files: readonly string[];
-  /** The mutant of that number alone. */
-  readonly only?: number | undefined;
+  /** The mutants of these numbers alone. */
+  readonly only?: readonly number[] | undefined;
   /** Test runs at a time, each in a copy of its own. */
   readonly jobs?: number;
   readonly env?: Readonly<Record<string, string>>;

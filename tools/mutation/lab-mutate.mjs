@@ -8,10 +8,10 @@ import { parseArgs } from 'node:util';
 import { mutantsOf, runCampaign } from './campaign.mjs';
 import { mutantLine, scoreTable } from './report.mjs';
 
-const USAGE = `lab-mutate [--files A,B] [--only N] [--jobs N] [--json FILE] [--list]
+const USAGE = `lab-mutate [--files A,B] [--only N,N] [--jobs N] [--json FILE] [--list]
 
   --files  files to mutate, relative to the package; without it, those of stryker.config.mjs
-  --only   the mutant of that number alone
+  --only   the mutants of these numbers alone
   --jobs   test runs at a time (1)
   --json   also write the results of a whole campaign to FILE
   --list   number the mutants and run nothing`;
@@ -37,18 +37,20 @@ async function main() {
   const files = values.files?.flatMap((list) => list.split(',')) ?? (await filesOfStryker(packageFolder));
   const missing = files.filter((file) => !existsSync(resolve(packageFolder, file)));
   if (missing.length > 0) throw new Error(`no such file: ${missing.join(', ')}`);
-  const only = values.only === undefined ? undefined : countOf('only');
+  const only = values.only?.split(',').map((number) => count('only', number));
   if (values.list) {
     for (const mutant of mutantsOf(packageFolder, files)) console.log(mutantLine(mutant));
     return;
   }
   const start = performance.now();
+  let done = 0;
   const results = await runCampaign({
     packageFolder,
     files,
     only,
-    jobs: countOf('jobs'),
+    jobs: count('jobs', values.jobs),
     onResult: (result) => {
+      if (++done % 50 === 0) console.log(`${done} mutants, ${seconds(start)} s`);
       if (result.status !== 'killed' || only !== undefined) console.log(mutantLine(result));
     },
   });
@@ -59,16 +61,16 @@ async function main() {
   }
 }
 
-/** One list for both tools. */
+/** One list for both tools; `bitsToo` are files of other packages, which Stryker cannot reach. */
 async function filesOfStryker(packageFolder) {
-  const { default: options } = await import(pathToFileURL(resolve(packageFolder, 'stryker.config.mjs')).href);
-  return options.mutate;
+  const config = await import(pathToFileURL(resolve(packageFolder, 'stryker.config.mjs')).href);
+  return [...config.default.mutate, ...(config.bitsToo ?? [])];
 }
 
-function countOf(option) {
-  const count = Number(values[option]);
-  if (!Number.isSafeInteger(count) || count < 1) throw new Error(`--${option} has to be a number from 1 up`);
-  return count;
+function count(option, text) {
+  const number = Number(text);
+  if (!Number.isSafeInteger(number) || number < 1) throw new Error(`--${option} takes numbers from 1 up`);
+  return number;
 }
 
 function seconds(start) {

@@ -1,3 +1,7 @@
+import { fileURLToPath } from 'node:url';
+
+const NO_SHRINKING = fileURLToPath(new URL('no-shrinking.mjs', import.meta.url));
+
 /**
  * Options of Stryker for a package of this workspace.
  * @param mutate files, relative to the package
@@ -5,14 +9,13 @@
 export function strykerOptions(mutate) {
   return {
     mutate,
-    testRunner: 'jest',
-    // By address: Stryker looks for plugins beside itself, where pnpm puts nothing that it does not depend on.
-    plugins: [import.meta.resolve('@stryker-mutator/jest-runner')],
+    testRunner: 'jest-by-file',
+    plugins: [import.meta.resolve('./stryker-runner.mjs')],
     testRunnerNodeArgs: ['--experimental-vm-modules', '--disable-warning=ExperimentalWarning'],
     coverageAnalysis: 'perTest',
-    timeoutMS: 20_000, // more than one slow test on a busy machine
+    timeoutMS: 60_000, // beside what the tests take: Jest starts once a file
     concurrency: 2,
-    jest: { enableFindRelatedTests: false },
+    jest: { enableFindRelatedTests: false, config: { setupFilesAfterEnv: [NO_SHRINKING] } },
     disableTypeChecks: false,
     ignorePatterns: ['dist', 'coverage', '.jest', '.turbo', '.mutation'],
     incremental: false,

@@ -1,7 +1,9 @@
 // Runs Jest in the package of the working directory, once a message. A process of its own, so that it can be ended.
+import { fileURLToPath } from 'node:url';
 import { runCLI } from 'jest';
 
 const folder = process.cwd();
+const NO_SHRINKING = fileURLToPath(new URL('no-shrinking.mjs', import.meta.url));
 
 process.on('message', ({ cacheDirectory, ...request }) => {
   const common = { $0: '', watchman: false, cacheDirectory, ci: true };
@@ -15,7 +17,15 @@ process.on('message', ({ cacheDirectory, ...request }) => {
 
 async function verdict(test, common) {
   const { results } = await runCLI(
-    { ...common, _: [test], runTestsByPath: true, runInBand: true, reporters: [], silent: true },
+    {
+      ...common,
+      _: [test],
+      setupFilesAfterEnv: [NO_SHRINKING],
+      runTestsByPath: true,
+      runInBand: true,
+      reporters: [],
+      silent: true,
+    },
     [folder],
   );
   return { passes: results.success };
