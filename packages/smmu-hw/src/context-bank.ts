@@ -5,7 +5,7 @@
 import { RegisterFile, extract, type Register, type ResumeOutcome } from '@iommu-lab/machine';
 import type { ResolvedConfig } from './config.ts';
 import type { DueAnswers } from './due-answers.ts';
-import { implementedBits } from './implemented.ts';
+import { onWrite } from './implemented.ts';
 import { MEMORY_TABLE_WORDS, fillMemoryTable, redirectMask } from './memory-type.ts';
 import {
   ACTLR,
@@ -101,7 +101,7 @@ export class ContextBank {
     this.stall = new StallQueue(due, index, `${config.name} bank ${index}`, () => this.#refresh());
     this.registers = new RegisterFile(CONTEXT_REGISTERS);
     for (const register of CONTEXT_REGISTERS) {
-      if (register.access === 'rw') this.on(register, () => {});
+      if (register.access === 'rw') onWrite(this.registers, register);
     }
     for (const register of [TTBR0, TTBR1, TTBCR]) this.on(register, () => this.#decodeTables());
     for (const register of [PRRR, NMRR]) this.on(register, () => this.#decodeMemoryTypes());
@@ -112,11 +112,7 @@ export class ContextBank {
 
   /** Hangs an effect on a register; what is kept of the written word is limited to the implemented bits. */
   on(register: Register, afterWrite: (value: number) => void): void {
-    const mask = register.access === 'rw' ? implementedBits(register) : 0xffffffff;
-    this.registers.on(register, {
-      beforeWrite: (value) => (value & mask) >>> 0,
-      afterWrite,
-    });
+    onWrite(this.registers, register, afterWrite);
   }
 
   /** Something outside the bank forbids that its accesses go straight to translation (CR.CLIENTPD). */

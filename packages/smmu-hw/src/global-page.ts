@@ -3,7 +3,7 @@ import { RegisterFile, encode, extract, type Field, type Register } from '@iommu
 import { toTlbtr0 } from './attributes.ts';
 import type { ResolvedConfig } from './config.ts';
 import type { ContextBank } from './context-bank.ts';
-import { implementedBits } from './implemented.ts';
+import { implementedBits, onWrite } from './implemented.ts';
 import {
   CBACR,
   CR,
@@ -50,7 +50,7 @@ export class GlobalPage {
     this.#bankAttributes = new Uint32Array(banks.length);
     this.registers = new RegisterFile(GLOBAL_REGISTERS);
     for (const register of GLOBAL_REGISTERS) {
-      if (register.access === 'rw') this.on(register, () => {});
+      if (register.access === 'rw') onWrite(this.registers, register);
     }
     this.on(TLBRSW, (value) => {
       this.#selected = value;
@@ -71,11 +71,7 @@ export class GlobalPage {
 
   /** Hangs an effect on one of the registers. */
   on(register: Register, afterWrite: (value: number) => void): void {
-    const mask = register.access === 'rw' ? implementedBits(register) : 0xffffffff;
-    this.registers.on(register, {
-      beforeWrite: (value) => (value & mask) >>> 0,
-      afterWrite,
-    });
+    onWrite(this.registers, register, afterWrite);
   }
 
   /** Whether a one-bit field of CR is 1. */

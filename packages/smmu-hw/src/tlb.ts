@@ -27,7 +27,7 @@ import {
 } from './tlb-key.ts';
 import type { TranslationOutput } from './translated.ts';
 
-/** `lookup` found nothing; or `insert` found no place. */
+/** `lookup` found nothing. */
 export const NO_ENTRY = -1;
 /** `lookup` found more than one entry, and the instance notices. */
 export const MULTI_HIT = -2;
@@ -132,15 +132,13 @@ export class Tlb {
   }
 
   /**
-   * Loads a translation that `lookup` did not find.
+   * Loads a translation that `lookup` did not find, unless no way of its set may be used.
    * @param floor the load may not use an index below it (TLBLCKR.FLOOR)
-   * @returns the entry, or NO_ENTRY if no way of the set may be used
    */
-  insert(tag: number, va: number, leaf: Leaf, bank: number, floor: number): number {
+  insert(tag: number, va: number, leaf: Leaf, bank: number, floor: number): void {
     const set = (va >>> pageShift(leaf.attributes)) & this.#setMask;
     const entry = floor === 0 && this.#lockedEnd === 0 ? this.#victim(set) : this.#victimAbove(set, floor);
     if (entry !== NONE) this.#place(entry, tag, va, leaf, bank);
-    return entry;
   }
 
   /** Loads a translation at `index` and keeps it there; what `lookup` finds for it now goes (R17). */

@@ -1,4 +1,7 @@
-/** Snapshot and restore, case by case; whole histories are in snapshot-property.test.ts. */
+/**
+ * Snapshot and restore, case by case; whole histories are in snapshot-property.test.ts. Long because each moment of a
+ * stall is a case, and all share the way one instance is carried into another.
+ */
 import { describe, expect, test } from '@jest/globals';
 import { isLabError, type BusAccess, type Transfer } from '@iommu-lab/machine';
 import { OPEN_POINTS, type ReadingName } from '../src/readings.ts';

@@ -1,4 +1,7 @@
-/** An instance and the naive model beside it: one carries out what the other must agree with. */
+/**
+ * An instance and the naive model beside it: one carries out what the other must agree with. Long because each
+ * operation is carried out on both and compared in one place.
+ */
 import { resolveReadings, type Readings } from '../../src/readings.ts';
 import type { MsmSmmuConfig } from '../../src/index.ts';
 import { Rig, TABLE, regs } from './rig.ts';
