@@ -34,8 +34,8 @@ export class Bus {
   readonly #retries = new Set<Device>();
   /** The hooks that configured each bound device: what its unbinding undoes, and no more. */
   readonly #configured = new Map<Device, readonly ConfigureHook[]>();
-  /** Counts binds, so that one that happens while a deferral is being recorded is not lost. */
-  #binds = 0;
+  /** Counts what may end a wait, so that what happens while a deferral is being recorded is not lost. */
+  #triggers = 0;
 
   constructor(name: string, services: BusServices) {
     this.name = name;
@@ -50,6 +50,15 @@ export class Bus {
   /** Devices that wait for something, and for what. */
   deferred(): readonly Deferral[] {
     return [...this.#deferred].map(([device, reason]) => ({ device, reason }));
+  }
+
+  /**
+   * Tries every device that waits again, as clock tasks: what one waits for may have come without a bind (an IOMMU that
+   * registers itself; the kernel's driver_deferred_probe_trigger). A bind does so by itself.
+   */
+  retryDeferred(): void {
+    this.#triggers++;
+    for (const waiting of this.#deferred.keys()) this.#retryLater(waiting);
   }
 
   /** @throws LabError ENODEV when no device has that name. */
@@ -137,12 +146,12 @@ export class Bus {
     for (const driver of this.#drivers) {
       if (device.driver !== undefined || device.bus !== this) return;
       if (!driver.matches(device)) continue;
-      const bindsBefore = this.#binds;
+      const triggersBefore = this.#triggers;
       try {
         this.#probe(device, driver);
       } catch (error) {
         if (!isLabError(error)) throw error;
-        if (error.code === 'EPROBE_DEFER') this.#defer(device, error.message, bindsBefore);
+        if (error.code === 'EPROBE_DEFER') this.#defer(device, error.message, triggersBefore);
         else if (error.code !== 'ENODEV' && error.code !== 'ENXIO') {
           this.services.world.emit('bus:probe_failed', {
             device: device.name,
@@ -170,15 +179,14 @@ export class Bus {
     }
     this.#configured.set(device, configured);
     this.#deferred.delete(device);
-    this.#binds++;
     this.services.world.emit('bus:driver_bound', { device: device.name, driver: driver.name });
-    for (const waiting of this.#deferred.keys()) this.#retryLater(waiting);
+    this.retryDeferred();
   }
 
-  #defer(device: Device, reason: string, bindsBefore: number): void {
+  #defer(device: Device, reason: string, triggersBefore: number): void {
     this.#deferred.set(device, reason);
     this.services.world.emit('bus:probe_deferred', { device: device.name, reason });
-    if (this.#binds !== bindsBefore) this.#retryLater(device);
+    if (this.#triggers !== triggersBefore) this.#retryLater(device);
   }
 
   #retryLater(device: Device): void {

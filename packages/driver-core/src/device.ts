@@ -3,6 +3,7 @@ import { LabError } from '@iommu-lab/machine';
 import type { Bus } from './bus.ts';
 import type { Driver } from './driver.ts';
 import type { Endpoint } from './endpoint.ts';
+import type { ReservedRegion } from './reserved-region.ts';
 import { findResource, type InterruptResource, type MemoryResource, type Resource } from './resource.ts';
 
 /** A typed place on a device that an upper layer fills (its IOMMU group, its DMA ops, its owner). */
@@ -41,6 +42,8 @@ export class Device {
   driver: Driver | undefined;
   /** Written by the bus when it configures the device, before a driver probes. */
   endpoints: readonly Endpoint[] = [];
+  /** Written by the bus with the endpoints: what firmware says about the device's IOVAs. */
+  reservedRegions: readonly ReservedRegion[] = [];
   /** Highest address the device can drive in a streaming mapping. */
   dmaMask: number = DMA_MASK_32;
   /** The same for coherent allocations. */

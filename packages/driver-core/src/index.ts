@@ -4,5 +4,6 @@ export * from './device.ts';
 export * from './driver.ts';
 export * from './endpoint.ts';
 export * from './interrupt-controller.ts';
+export * from './reserved-region.ts';
 export * from './resource.ts';
 export * from './services.ts';

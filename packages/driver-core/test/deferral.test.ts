@@ -37,6 +37,31 @@ describe('deferred probing', () => {
     expect(rig.calls).toEqual(['needy probe n', 'supplier probe s', 'needy probe n']);
   });
 
+  test('what comes without a bind ends the wait when the bus is told, also while the deferral is being recorded', () => {
+    const rig = makeRig();
+    let isReady = false;
+    const needy = recordingDriver(rig, 'needy', {
+      probe: () => (isReady ? undefined : defer('no supplier')),
+    });
+    const hasty = recordingDriver(rig, 'hasty', {
+      probe: () => {
+        if (isReady) return;
+        isReady = true;
+        rig.bus.retryDeferred();
+        defer('it has just come');
+      },
+    });
+    rig.bus.addDriver(needy);
+    rig.bus.addDriver(hasty);
+    rig.bus.addDevice(new Device('n', { compatible: 'needy' }));
+    rig.world.clock.run();
+    expect(rig.calls).toEqual(['needy probe n']);
+    rig.bus.addDevice(new Device('h', { compatible: 'hasty' }));
+    rig.world.clock.run();
+    expect(['n', 'h'].map((name) => rig.bus.device(name).driver?.name)).toEqual(['needy', 'hasty']);
+    expect(rig.bus.deferred()).toEqual([]);
+  });
+
   test('a bind that happens while the deferral is being recorded is not lost', () => {
     const rig = makeRig();
     let isReady = false;

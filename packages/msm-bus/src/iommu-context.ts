@@ -1,5 +1,7 @@
 /** The wiring of the SoC: which IOMMU context stands behind which bus master. It is soldered; nothing chooses it. */
 
+import type { ReservedRegion } from '@iommu-lab/driver-core';
+
 /**
  * One hard-wired context of an IOMMU: a bus master's accesses with these machine ids are translated by this bank.
  * The `struct msm_iommu` that the 2010 thread proposed to hang on a device.
@@ -20,4 +22,6 @@ export interface WiringRow {
   /** Name of the device on the bus. */
   readonly device: string;
   readonly contexts: readonly MsmIommuContext[];
+  /** What firmware says about the device's IOVAs (a splash screen that is scanned out from the start); none unless given. */
+  readonly reservedRegions?: readonly ReservedRegion[];
 }

@@ -13,7 +13,7 @@ const LAST_MACHINE_ID = 31;
 
 export class MsmBus extends Bus {
   readonly clocks: ClockTree;
-  readonly #wiring = new Map<string, readonly MsmIommuContext[]>();
+  readonly #wiring = new Map<string, WiringRow>();
   readonly #contexts = new Map<string, MsmIommuContext>();
 
   /**
@@ -42,6 +42,7 @@ export class MsmBus extends Bus {
     super.removeDevice(device);
     if (!isMember) return;
     device.endpoints = [];
+    device.reservedRegions = [];
     if (device instanceof MsmDevice) device.iommu = [];
   }
 
@@ -74,7 +75,7 @@ export class MsmBus extends Bus {
       named.set(context.context, context);
     }
     for (const [name, context] of named) this.#contexts.set(name, context);
-    this.#wiring.set(row.device, row.contexts);
+    this.#wiring.set(row.device, row);
     return () => {
       this.#wiring.delete(row.device);
     };
@@ -82,9 +83,11 @@ export class MsmBus extends Bus {
 
   /** Wires do not come off with a driver: what is written here stays while the device is on the bus. */
   #describe(device: Device): void {
-    const contexts = this.#wiring.get(device.name);
-    if (contexts === undefined) return;
+    const row = this.#wiring.get(device.name);
+    if (row === undefined) return;
+    const { contexts, reservedRegions = [] } = row;
     device.endpoints = contexts.map(toEndpoint);
+    device.reservedRegions = reservedRegions;
     if (device instanceof MsmDevice) device.iommu = contexts;
   }
 }

@@ -84,6 +84,17 @@ describe('MsmBus', () => {
     expect([rotator.iommu, rotator.endpoints]).toEqual([[], []]);
   });
 
+  test('what firmware reserves for a device is written with its wires, and goes with them', () => {
+    const splash = { name: 'splash', kind: 'direct', iova: 0x7f800000, sizeBytes: 0x800000 } as const;
+    const bus = makeBus([{ device: 'rotator', contexts: [ROT_SRC], reservedRegions: [splash] }]);
+    takeAll(bus);
+    const rotator = new MsmDevice('rotator');
+    bus.addDevice(rotator);
+    expect(rotator.reservedRegions).toEqual([splash]);
+    bus.removeDevice(rotator);
+    expect(rotator.reservedRegions).toEqual([]);
+  });
+
   test('a device of another bus is not touched', () => {
     const bus = makeBus();
     const other = makeBus();
