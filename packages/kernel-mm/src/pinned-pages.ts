@@ -1,17 +1,18 @@
 /** How often each page of a process is pinned, and which frames outlive the process because of that. */
-import { assert, offsetBy, type PhysAddr, type VirtAddr } from '@iommu-lab/machine';
+import { alignDown, hex, LabError, offsetBy, type PhysAddr, type VirtAddr } from '@iommu-lab/machine';
 import { FRAME_BYTES, type FrameAllocator } from './frame-allocator.ts';
+import type { PhysicalPiece } from './physical-piece.ts';
 
 interface Pin {
   readonly frame: PhysAddr;
   count: number;
+  /** The process has let the frame go: the last unpin frees it. */
+  isKept: boolean;
 }
 
 export class PinnedPages {
   readonly #frames: FrameAllocator;
   readonly #pins = new Map<VirtAddr, Pin>();
-  /** Frames whose last pin frees them, because the process has exited. */
-  readonly #kept = new Set<PhysAddr>();
 
   constructor(frames: FrameAllocator) {
     this.#frames = frames;
@@ -21,39 +22,48 @@ export class PinnedPages {
     return this.#pins.size * FRAME_BYTES;
   }
 
-  pin(page: VirtAddr, frame: PhysAddr): void {
-    const pin = this.#pins.get(page);
-    if (pin === undefined) this.#pins.set(page, { frame, count: 1 });
-    else pin.count++;
+  /** Pins the pages from that of `address` on. @param pieces where their bytes are, one piece a page */
+  pin(address: VirtAddr, pieces: readonly PhysicalPiece[]): void {
+    let page = alignDown(address, FRAME_BYTES);
+    for (const piece of pieces) {
+      const pin = this.#pins.get(page);
+      if (pin !== undefined) pin.count++;
+      else this.#pins.set(page, { frame: alignDown(piece.address, FRAME_BYTES), count: 1, isKept: false });
+      page = offsetBy(page, FRAME_BYTES);
+    }
   }
 
-  unpin(page: VirtAddr): void {
-    const pin = this.#pins.get(page);
-    assert(pin !== undefined, 'a page is pinned before it is unpinned');
-    if (--pin.count > 0) return;
-    this.#pins.delete(page);
-    if (this.#kept.delete(pin.frame)) this.#frames.free(pin.frame);
+  /** Undoes one `pin` of each page under the range. @throws LabError EINVAL when there is none of one of them */
+  unpin(address: VirtAddr, sizeBytes: number): void {
+    const end = offsetBy(address, sizeBytes);
+    const pins = new Map<VirtAddr, Pin>();
+    for (let page = alignDown(address, FRAME_BYTES); page < end; page = offsetBy(page, FRAME_BYTES)) {
+      const pin = this.#pins.get(page);
+      if (pin === undefined) {
+        throw new LabError('EINVAL', `the page at ${hex(page)} is not pinned`, { address, sizeBytes });
+      }
+      pins.set(page, pin);
+    }
+    for (const [page, pin] of pins) {
+      if (--pin.count > 0) continue;
+      this.#pins.delete(page);
+      if (pin.isKept) this.#frames.free(pin.frame);
+    }
   }
 
-  isPinned(page: VirtAddr): boolean {
-    return this.#pins.has(page);
-  }
-
-  /** The first pinned page of a range. */
+  /** The first pinned page of a page-aligned range. */
   firstPinned(start: VirtAddr, sizeBytes: number): VirtAddr | undefined {
-    for (let done = 0; done < sizeBytes; done += FRAME_BYTES) {
-      if (this.isPinned(offsetBy(start, done))) return offsetBy(start, done);
+    const end = offsetBy(start, sizeBytes);
+    for (let page = start; page < end; page = offsetBy(page, FRAME_BYTES)) {
+      if (this.#pins.has(page)) return page;
     }
     return undefined;
   }
 
-  /** From now on the frame of a pinned page stays allocated until its last unpin. */
-  keepFrames(): void {
-    for (const pin of this.#pins.values()) this.#kept.add(pin.frame);
-  }
-
-  /** Whether `frame` must not be freed now. */
-  keeps(frame: PhysAddr): boolean {
-    return this.#kept.has(frame);
+  /** The process lets the frame of a page go: it is freed now, or by the last unpin. */
+  releaseFrame(page: VirtAddr, frame: PhysAddr): void {
+    const pin = this.#pins.get(page);
+    if (pin === undefined) this.#frames.free(frame);
+    else pin.isKept = true;
   }
 }

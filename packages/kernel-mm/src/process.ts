@@ -1,70 +1,83 @@
-/** Processes: an address space each, in ARMv7 tables of its own, with pages that can be pinned for a device. */
+/** Processes: an address space each, in ARMv7 tables of its own, paged on demand, with pages that can be pinned. */
 import {
-  alignDown,
   alignUp,
-  assert,
   hex,
   isAligned,
   LabError,
   offsetBy,
-  virtAddr,
+  type EventValue,
   type MemoryPort,
   type PhysAddr,
   type VirtAddr,
   type World,
 } from '@iommu-lab/machine';
-import { ShortDescriptorTable, type LeafAttributes, type TableMemory } from '@iommu-lab/page-table';
+import type { ShortDescriptorTable, TableMemory, TableWalkStep } from '@iommu-lab/page-table';
+import { createTable, MMAP_START, USER_END, type ProcessOptions } from './address-space.ts';
+import { Areas, type Area, type MmapOptions } from './areas.ts';
 import { FRAME_BYTES, type FrameAllocator } from './frame-allocator.ts';
+import { Listeners } from './listeners.ts';
+import { PageFaults, type AccessDirection } from './page-faults.ts';
 import { mergeAdjacent, type PhysicalPiece } from './physical-piece.ts';
 import { PinnedPages } from './pinned-pages.ts';
-import { frameAt, isMapped, piecesAt } from './user-memory.ts';
+import { UserPages } from './user-pages.ts';
 
-const MMAP_START = 0x1000_0000;
-/** Where the kernel's half begins (TASK_SIZE of a 3 GiB / 1 GiB split). */
-const USER_END = 0xc000_0000;
-
-const USER_MEMORY: LeafAttributes = {
-  read: true,
-  write: true,
-  privileged: false,
-  noExec: true,
-  memory: 'normal-cacheable',
-};
-
-/** @param start first byte whose translation is gone; @param sizeBytes a multiple of 4096 */
+/** @param start first byte whose translation is gone; @param sizeBytes up to the last such byte; a multiple of 4096 */
 export type UnmapListener = (start: VirtAddr, sizeBytes: number) => void;
 
+/** One process. It is what a device needs that works in its address space: tables, faults, notice of what goes. */
 export class Process {
+  /** For people, and in events. */
   readonly name: string;
+  /** The user's part is [0, userEnd). */
+  readonly userEnd: number = USER_END;
+  /** Format of its tables. */
+  readonly tableFormat: string = 'armv7-short';
+  /** Physical address of the first level, 16 KiB aligned: what goes into TTBR0. */
+  readonly tableRoot: PhysAddr;
+  /** What the CPU's registers say the attributes in the tables mean: PRRR, NMRR and SCTLR.AFE. */
+  readonly attributes: Readonly<Record<string, number>>;
   readonly #world: World;
-  readonly #frames: FrameAllocator;
-  readonly #cpu: MemoryPort;
-  readonly #tables: TableMemory;
   readonly #table: ShortDescriptorTable;
+  readonly #areas = new Areas();
   readonly #pins: PinnedPages;
-  readonly #listeners = new Set<UnmapListener>();
+  readonly #pages: UserPages;
+  readonly #faults: PageFaults;
+  readonly #unmapListeners = new Listeners<[start: VirtAddr, sizeBytes: number]>();
+  readonly #exitListeners = new Listeners<[]>();
   /** First address mmap has not given out yet. Addresses are not used twice, so a stale one faults. */
-  #next = MMAP_START;
-  #hasExited = false;
+  #next: VirtAddr = MMAP_START;
+  #stage: 'running' | 'exiting' | 'exited' = 'running';
 
   /**
    * @param cpu the CPU's view of memory, through its cache
    * @param tables where its page tables live
-   * @throws LabError ENOMEM
+   * @throws LabError ENOMEM; EINVAL on a kernel map that is not of whole MiB in the kernel's half.
    */
-  constructor(world: World, name: string, frames: FrameAllocator, cpu: MemoryPort, tables: TableMemory) {
-    this.#world = world;
+  constructor(
+    world: World,
+    name: string,
+    frames: FrameAllocator,
+    cpu: MemoryPort,
+    tables: TableMemory,
+    options: ProcessOptions = {},
+  ) {
+    const table = createTable(world, tables, options.kernelMap);
+    const { prrr, nmrr, afe } = table.format;
+    const pins = new PinnedPages(frames);
+    const unmapped: UnmapListener = (start, sizeBytes) => this.#unmapListeners.call(start, sizeBytes);
     this.name = name;
-    this.#frames = frames;
-    this.#cpu = cpu;
-    this.#tables = tables;
-    this.#pins = new PinnedPages(frames);
-    this.#table = new ShortDescriptorTable(world, tables);
+    this.tableRoot = table.root;
+    this.attributes = { PRRR: prrr, NMRR: nmrr, AFE: afe };
+    this.#world = world;
+    this.#table = table;
+    this.#pins = pins;
+    this.#pages = new UserPages({ table, tables, frames, pins, cpu, unmapped });
+    this.#faults = new PageFaults(world, name, this.#areas, this.#pages);
   }
 
-  /** Its page table: what a device that shares the address space would walk. */
-  get table(): ShortDescriptorTable {
-    return this.#table;
+  /** Whether the process has ended. False while `onExit` listeners run: tables and pages are still there. */
+  get hasExited(): boolean {
+    return this.#stage === 'exited';
   }
 
   /** Bytes of frames held by pins. */
@@ -73,110 +86,121 @@ export class Process {
   }
 
   /**
-   * Maps `sizeBytes` (rounded up to pages) of zeroed memory, all of it at once, at the next free addresses.
-   * @throws LabError ENOMEM, EINVAL on a size below 1 or after exit.
+   * Maps `sizeBytes` (rounded up to pages) of zeroed memory at the next free addresses.
+   * @throws LabError ENOMEM, EINVAL on a size below 1 or once exit has begun.
    */
-  mmap(sizeBytes: number): VirtAddr {
-    if (this.#hasExited || !Number.isSafeInteger(sizeBytes) || sizeBytes < 1) {
-      throw new LabError('EINVAL', `${this.name}: cannot map`, { sizeBytes, hasExited: this.#hasExited });
+  mmap(sizeBytes: number, options: MmapOptions = {}): VirtAddr {
+    if (this.#stage !== 'running' || !Number.isSafeInteger(sizeBytes) || sizeBytes < 1) {
+      throw new LabError('EINVAL', `${this.name}: cannot map`, { sizeBytes, stage: this.#stage });
     }
-    const start = virtAddr(this.#next);
-    const end = start + alignUp(sizeBytes, FRAME_BYTES);
+    const start = this.#next;
+    const end = offsetBy(start, alignUp(sizeBytes, FRAME_BYTES));
     if (end > USER_END) throw new LabError('ENOMEM', `${this.name}: no address space left`, { sizeBytes });
-    const zeros = new Uint8Array(FRAME_BYTES);
-    for (let page = start; page < end; page = offsetBy(page, FRAME_BYTES)) {
-      try {
-        this.#mapPage(page, zeros);
-      } catch (error) {
-        if (page > start) this.#unmap(start, page - start);
-        throw error;
-      }
-    }
+    const { lazy = false, readOnly = false } = options;
+    if (!lazy) this.#pages.populate(start, end, readOnly);
+    this.#areas.add({ start, end, isLazy: lazy, isReadOnly: readOnly });
     this.#next = end;
-    this.#world.emit('mm:mmap', { process: this.name, address: hex(start), sizeBytes: end - start });
+    this.#emit('mm:mmap', start, end - start, { ...(lazy && { lazy }), ...(readOnly && { readOnly }) });
     return start;
   }
 
   /**
-   * Unmaps pages and frees their frames. Listeners hear of it in between: after the translation is gone, before the
+   * Unmaps pages and frees their frames. Listeners hear of it in between: after the translations are gone, before the
    * frames are anybody else's.
    * @throws LabError EINVAL unless all of the range is mapped and page-aligned, EBUSY when a page of it is pinned. (Linux
    * lets a pinned page go and keeps its frame; refusing shows the driver that has forgotten its pin.)
    */
   munmap(address: VirtAddr, sizeBytes: number): void {
-    const size = alignUp(sizeBytes, FRAME_BYTES);
-    if (!isAligned(address, FRAME_BYTES) || size < FRAME_BYTES || !isMapped(this.#table, address, size)) {
-      throw new LabError('EINVAL', `${this.name}: not a mapped range of pages`, { address, sizeBytes });
-    }
-    const pinned = this.#pins.firstPinned(address, size);
-    if (pinned !== undefined) {
-      throw new LabError('EBUSY', `${this.name}: the page at ${hex(pinned)} is pinned`, {
-        address,
-        sizeBytes,
-      });
-    }
-    this.#unmap(address, size);
-    this.#world.emit('mm:munmap', { process: this.name, address: hex(address), sizeBytes: size });
+    const size = this.#checkUnpinned(address, sizeBytes, () => true);
+    this.#areas.remove(address, size);
+    this.#pages.remove(address, size);
+    this.#emit('mm:munmap', address, size);
   }
 
-  /** Reads through the CPU's cache. @throws LabError EFAULT unless all of it is mapped. */
+  /**
+   * The kernel reclaims pages of lazy areas (as madvise MADV_PAGEOUT asks it to): their frames go, their contents are
+   * kept and come back with the next touch. Pages that are not present stay as they are. Listeners hear of it as with
+   * `munmap`; what a device writes until they have is kept too.
+   * @returns bytes of frames freed.
+   * @throws LabError EINVAL unless all of the range is of lazy areas and page-aligned, EBUSY when a page of it is pinned,
+   * ENOMEM when there is no room to keep the contents.
+   */
+  evict(address: VirtAddr, sizeBytes: number): number {
+    const size = this.#checkUnpinned(address, sizeBytes, (area) => area.isLazy);
+    if (this.#world.fail('kernel-mm.evict')) throw new LabError('ENOMEM', `${this.name}: cannot evict`);
+    const freedBytes = this.#pages.evict(address, size);
+    this.#emit('mm:evict', address, size, { freedBytes });
+    return freedBytes;
+  }
+
+  /** Reads through the CPU's cache. @throws LabError EFAULT unless all of it is mapped; ENOMEM of a lazy area. */
   read(address: VirtAddr, into: Uint8Array): void {
-    let done = 0;
-    for (const piece of piecesAt(this.#table, this.name, address, into.length)) {
-      const loaded = this.#cpu.read(piece.address, into.subarray(done, done + piece.length));
-      assert(loaded, 'a page frame is memory');
-      done += piece.length;
-    }
+    this.#faults.touch('cpu', address, into.length, 'read');
+    this.#pages.read(address, into);
   }
 
-  /** Writes through the CPU's cache. @throws LabError EFAULT unless all of it is mapped; nothing is then written. */
+  /**
+   * Writes through the CPU's cache.
+   * @throws LabError EFAULT unless all of it is mapped and writable, ENOMEM of a lazy area; nothing is then written.
+   */
   write(address: VirtAddr, from: Uint8Array): void {
-    let done = 0;
-    for (const piece of piecesAt(this.#table, this.name, address, from.length)) {
-      const stored = this.#cpu.write(piece.address, from.subarray(done, done + piece.length));
-      assert(stored, 'a page frame is memory');
-      done += piece.length;
-    }
+    this.#faults.touch('cpu', address, from.length, 'write');
+    this.#pages.write(address, from);
   }
 
   /**
    * Holds the pages under `[address, address + sizeBytes)` for a device: they stay where they are until unpinned as
-   * often as pinned.
+   * often as pinned. It asks for no right: who maps a read-only page for a device maps it read-only.
    * @returns their bytes in memory in order, physically adjacent pages merged.
-   * @throws LabError EFAULT unless all of it is mapped, EINVAL on a size below 1, ENOMEM.
+   * @throws LabError EFAULT unless all of it is mapped, EINVAL on a size below 1, ENOMEM; nothing is then pinned.
    */
   pin(address: VirtAddr, sizeBytes: number): readonly PhysicalPiece[] {
-    const { first, end } = this.#pagesUnder(address, sizeBytes);
-    const pieces = piecesAt(this.#table, this.name, address, sizeBytes);
+    checkPinSize(sizeBytes);
     if (this.#world.fail('kernel-mm.pin')) throw new LabError('ENOMEM', `${this.name}: cannot pin`);
-    for (let page = first; page < end; page = offsetBy(page, FRAME_BYTES)) {
-      this.#pins.pin(page, frameAt(this.#table, page));
-    }
-    this.#world.emit('mm:pin', { process: this.name, address: hex(address), sizeBytes });
+    this.#faults.touch('pin', address, sizeBytes, 'read');
+    const pieces = this.#pages.piecesAt(address, sizeBytes);
+    this.#pins.pin(address, pieces);
+    this.#emit('mm:pin', address, sizeBytes);
     return mergeAdjacent(pieces);
   }
 
   /** Undoes one `pin` of the same range, also after exit. @throws LabError EINVAL when a page of it is not pinned. */
   unpin(address: VirtAddr, sizeBytes: number): void {
-    const { first, end } = this.#pagesUnder(address, sizeBytes);
-    for (let page = first; page < end; page = offsetBy(page, FRAME_BYTES)) {
-      if (!this.#pins.isPinned(page)) {
-        throw new LabError('EINVAL', `${this.name}: the page at ${hex(page)} is not pinned`, {
-          address,
-          sizeBytes,
-        });
-      }
-    }
-    for (let page = first; page < end; page = offsetBy(page, FRAME_BYTES)) this.#pins.unpin(page);
-    this.#world.emit('mm:unpin', { process: this.name, address: hex(address), sizeBytes });
+    checkPinSize(sizeBytes);
+    this.#pins.unpin(address, sizeBytes);
+    this.#emit('mm:unpin', address, sizeBytes);
   }
 
-  /** Calls `listener` whenever translations go (the kernel's mmu_notifier). @returns ends it. */
+  /** Where an address leads by the tables, whoever may go there; undefined where no page is present. */
+  lookup(address: number): PhysAddr | undefined {
+    return this.#table.lookup(address)?.address;
+  }
+
+  /** The walk for an address as the CPU sees the tables, descriptor by descriptor; empty after exit. */
+  walk(address: number): readonly TableWalkStep[] {
+    return this.#table.walk(address);
+  }
+
+  /**
+   * An access of a device found no page, or one that refuses it: brings the page in, as a fault of the CPU would.
+   * @returns whether the access succeeds when it is made again; false without an area there, without the right, without
+   * memory, and once exit has begun. Never throws.
+   */
+  handleFault(address: number, direction: AccessDirection): boolean {
+    return this.#stage === 'running' && this.#faults.serveDevice(address, direction);
+  }
+
+  /** Calls `listener` whenever translations have gone (the kernel's mmu_notifier invalidation). @returns ends it */
   onUnmap(listener: UnmapListener): () => void {
-    this.#listeners.add(listener);
-    return () => {
-      this.#listeners.delete(listener);
-    };
+    return this.#unmapListeners.add(listener);
+  }
+
+  /**
+   * Calls `listener` once, when the process ends, while its tables and pages are still there: the moment at which a
+   * device leaves them (the kernel's mmu_notifier release, exit_mmap). No fault is served any more. @returns ends it
+   */
+  onExit(listener: () => void): () => void {
+    return this.#exitListeners.add(listener);
   }
 
   /**
@@ -184,16 +208,11 @@ export class Process {
    * a device may still use it. Doing so twice does nothing.
    */
   exit(): void {
-    if (this.#hasExited) return;
-    this.#hasExited = true;
-    this.#pins.keepFrames();
-    // Unmapping goes from mapped page to mapped page; munmap leaves holes.
-    for (let page = MMAP_START; page < this.#next;) {
-      const start = page;
-      while (page < this.#next && this.#table.lookup(page) !== undefined) page += FRAME_BYTES;
-      if (page > start) this.#unmap(virtAddr(start), page - start);
-      page += FRAME_BYTES;
-    }
+    if (this.#stage !== 'running') return;
+    this.#stage = 'exiting';
+    this.#exitListeners.call();
+    this.#stage = 'exited';
+    for (const { start, end } of this.#areas.removeAll()) this.#pages.remove(start, end - start);
     this.#table.destroy();
     if (this.#pins.sizeBytes > 0) {
       this.#world.emit('mm:pinned_at_exit', { process: this.name, sizeBytes: this.#pins.sizeBytes });
@@ -201,38 +220,30 @@ export class Process {
     this.#world.emit('mm:exit', { process: this.name });
   }
 
-  #mapPage(page: VirtAddr, zeros: Uint8Array): void {
-    const frame = this.#frames.allocate();
-    try {
-      this.#table.mapPages(page, frame, FRAME_BYTES, 1, USER_MEMORY);
-    } catch (error) {
-      this.#frames.free(frame);
-      throw error;
-    }
-    const stored = this.#cpu.write(frame, zeros);
-    assert(stored, 'a page frame is memory');
+  #emit(
+    event: string,
+    address: VirtAddr,
+    sizeBytes: number,
+    more: Readonly<Record<string, EventValue>> = {},
+  ): void {
+    this.#world.emit(event, { process: this.name, address: hex(address), sizeBytes, ...more });
   }
 
-  #unmap(start: VirtAddr, sizeBytes: number): void {
-    const frames: PhysAddr[] = [];
-    for (let done = 0; done < sizeBytes; done += FRAME_BYTES)
-      frames.push(frameAt(this.#table, offsetBy(start, done)));
-    const emptied: { readonly table: PhysAddr; readonly sizeBytes: number }[] = [];
-    this.#table.unmapPages(start, FRAME_BYTES, sizeBytes / FRAME_BYTES, (table, bytes) => {
-      emptied.push({ table, sizeBytes: bytes });
-    });
-    for (const listener of this.#listeners) listener(start, sizeBytes);
-    for (const { table, sizeBytes: bytes } of emptied) this.#tables.free(table, bytes);
-    for (const frame of frames) if (!this.#pins.keeps(frame)) this.#frames.free(frame);
-  }
-
-  #pagesUnder(address: VirtAddr, sizeBytes: number): { readonly first: VirtAddr; readonly end: VirtAddr } {
-    if (!Number.isSafeInteger(sizeBytes) || sizeBytes < 1) {
-      throw new LabError('EINVAL', `${this.name}: nothing to pin or unpin`, { address, sizeBytes });
+  /** @returns the size in whole pages */
+  #checkUnpinned(address: VirtAddr, sizeBytes: number, isMeant: (area: Area) => boolean): number {
+    const size = alignUp(sizeBytes, FRAME_BYTES);
+    const isWhole = isAligned(address, FRAME_BYTES) && size >= FRAME_BYTES;
+    const areas = isWhole ? this.#areas.covering(address, size) : undefined;
+    if (areas === undefined || !areas.every(isMeant)) {
+      throw new LabError('EINVAL', `${this.name}: not a range of such pages`, { address, sizeBytes });
     }
-    return {
-      first: alignDown(address, FRAME_BYTES),
-      end: alignUp(offsetBy(address, sizeBytes), FRAME_BYTES),
-    };
+    const pinned = this.#pins.firstPinned(address, size);
+    if (pinned === undefined) return size;
+    throw new LabError('EBUSY', `${this.name}: the page at ${hex(pinned)} is pinned`, { address, sizeBytes });
   }
+}
+
+function checkPinSize(sizeBytes: number): void {
+  if (Number.isSafeInteger(sizeBytes) && sizeBytes >= 1) return;
+  throw new LabError('EINVAL', 'nothing to pin or unpin', { sizeBytes });
 }

@@ -1,9 +1,6 @@
 import { describe, expect, test } from '@jest/globals';
 import { offsetBy, virtAddr, type LabEvent } from '@iommu-lab/machine';
-import { codeOf, PAGE, setup } from './setup.ts';
-
-const bytes = (size: number, salt = 1): Uint8Array =>
-  Uint8Array.from({ length: size }, (_, i) => (i * 7 + salt) % 251);
+import { bytes, codeOf, PAGE, setup } from './setup.ts';
 
 describe('mmap, read, write', () => {
   test('memory is zeroed, addresses ascend from 0x10000000, and one process does not see another', () => {
@@ -126,7 +123,7 @@ describe('munmap', () => {
     const free = allocator.freeBytes;
     const heard: unknown[] = [];
     const leave = process.onUnmap((first, size) => {
-      heard.push([first, size, process.table.lookup(first), allocator.freeBytes - free]);
+      heard.push([first, size, process.lookup(first), allocator.freeBytes - free]);
     });
     process.munmap(offsetBy(at, PAGE), PAGE);
     leave();
@@ -141,7 +138,7 @@ describe('pin', () => {
     const process = start('p');
     const at = process.mmap(4 * PAGE);
     const pieces = process.pin(offsetBy(at, 100), 2 * PAGE);
-    expect(pieces).toEqual([{ address: process.table.lookup(at + 100)?.address, length: 2 * PAGE }]);
+    expect(pieces).toEqual([{ address: process.lookup(at + 100), length: 2 * PAGE }]);
   });
 
   test('scattered frames stay in pieces of a page', () => {
@@ -151,7 +148,7 @@ describe('pin', () => {
     const pieces = process.pin(offsetBy(at, 16), 5 * PAGE);
     expect(pieces.length).toBeGreaterThan(3);
     expect(pieces.reduce((sum, piece) => sum + piece.length, 0)).toBe(5 * PAGE);
-    expect(pieces[0]?.address).toBe(process.table.lookup(at + 16)?.address);
+    expect(pieces[0]?.address).toBe(process.lookup(at + 16));
   });
 
   test('a pinned page is EBUSY to munmap until it was unpinned as often as pinned', () => {

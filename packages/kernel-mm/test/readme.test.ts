@@ -1,6 +1,6 @@
 import { expect, test } from '@jest/globals';
 import { runReadme } from '@iommu-lab/readme-test';
 
-test('the README example runs and prints what the README says', async () => {
-  expect(await runReadme(import.meta.url)).toHaveLength(1);
+test('the README examples run and print what the README says', async () => {
+  expect(await runReadme(import.meta.url)).toHaveLength(2);
 });

@@ -1,5 +1,11 @@
-import { CpuCache, PhysicalMemory, World, type CacheGeometry } from '@iommu-lab/machine';
-import { FrameAllocator, KernelTableMemory, Process, type FrameAllocatorOptions } from '../src/index.ts';
+import { CpuCache, PhysicalMemory, World, type CacheGeometry, type VirtAddr } from '@iommu-lab/machine';
+import {
+  FrameAllocator,
+  KernelTableMemory,
+  Process,
+  type FrameAllocatorOptions,
+  type ProcessOptions,
+} from '../src/index.ts';
 
 export const BASE = 0x4000_0000;
 export const PAGE = 4096;
@@ -10,7 +16,7 @@ export interface Setup {
   readonly cache: CpuCache;
   readonly allocator: FrameAllocator;
   readonly tables: KernelTableMemory;
-  readonly start: (name: string) => Process;
+  readonly start: (name: string, options?: ProcessOptions) => Process;
 }
 
 const GEOMETRY: CacheGeometry = { lineBytes: 64, sets: 64, ways: 4, evictOneIn: 0, speculateOneIn: 0 };
@@ -27,8 +33,21 @@ export function setup(
   const cache = new CpuCache(world, memory, { ...GEOMETRY, ...geometry });
   const allocator = new FrameAllocator(world, ranges, options);
   const tables = new KernelTableMemory(world, allocator, cache.cached, cache);
-  const start = (name: string) => new Process(world, name, allocator, cache.cached, tables);
+  const start = (name: string, more?: ProcessOptions) =>
+    new Process(world, name, allocator, cache.cached, tables, more);
   return { world, memory, cache, allocator, tables, start };
+}
+
+/** Bytes that differ by `salt`, none of them zero. */
+export function bytes(size: number, salt = 1): Uint8Array {
+  return Uint8Array.from({ length: size }, (_, i) => 1 + ((i * 7 + salt) % 251));
+}
+
+/** What the process reads there. */
+export function contentsOf(process: Process, at: VirtAddr, size: number = PAGE): Uint8Array {
+  const into = new Uint8Array(size);
+  process.read(at, into);
+  return into;
 }
 
 /** The code of the LabError that `run` throws, or `none`. */
