@@ -2,7 +2,7 @@
 import type { IommuCapabilities } from '@iommu-lab/iommu-core';
 import { FIRST_IOVA, LAST_IOVA, PAGE_BYTES } from './table-format.ts';
 
-/** One page size that is not 4 KiB, a small window, reads and writes refused one by one, and nothing else. */
+/** One page size that is not 4 KiB, a small window, reads and writes refused one by one, writes noted. No more. */
 export const FLAT_CAPABILITIES: IommuCapabilities = {
   pageSizes: [PAGE_BYTES],
   aperture: { start: FIRST_IOVA, last: LAST_IOVA },
@@ -13,8 +13,9 @@ export const FLAT_CAPABILITIES: IommuCapabilities = {
   coherentWalk: true,
   stall: false,
   pasids: 0,
-  dirtyTracking: false,
+  dirtyTracking: true,
   nesting: false,
+  processFormats: [],
 };
 
 /** Instances of this key take each other's tables: every flat IOMMU reads the one format there is. */

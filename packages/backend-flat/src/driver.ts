@@ -55,13 +55,13 @@ export class FlatIommuDriver implements Driver {
       throw error;
     }
     this.#removals.set(device, () => {
-      this.#iommu.unregisterInstance(device.name);
+      this.#iommu.removeInstance(device.name);
       freeInterrupt();
       hw.stop();
     });
   }
 
-  /** Gives the IOMMU up. Devices behind it are unbound before, by whoever takes it away. */
+  /** Gives the IOMMU up. Devices that are still behind it lose their translation: every access of theirs is refused. */
   remove(device: Device): void {
     this.#removals.get(device)?.();
     this.#removals.delete(device);

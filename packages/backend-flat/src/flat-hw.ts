@@ -3,10 +3,11 @@
  * Masters see a bus port, the driver sees registers, the walker sees memory; it knows no kernel.
  *
  * It goes on using a cached entry after the table changed, until it is told to drop it: a driver that forgets the
- * invalidation is found out.
+ * invalidation is found out. The same goes for the dirty bit: what it knows to be dirty it does not note again.
  */
 import {
   type AccessStatus,
+  BUS_ERROR,
   type BusAccess,
   type BusPort,
   encode,
@@ -18,11 +19,12 @@ import {
   type MmioDevice,
   moveBytes,
   type PhysAddr,
-  type Register,
   RegisterFile,
 } from '@iommu-lab/machine';
 import {
   CONTROL,
+  DOORBELL_IOVA,
+  DOORBELLS,
   FAULT_ADDRESS,
   FAULT_CAUSE,
   FAULT_STATUS,
@@ -34,9 +36,11 @@ import {
 } from './registers.ts';
 import {
   ENTRY_COUNT,
+  ENTRY_DIRTY,
   ENTRY_READ,
   ENTRY_WRITE,
   entryIndex,
+  isCleanAndWritable,
   isValidEntry,
   pageAddress,
   PAGE_BYTES,
@@ -60,7 +64,7 @@ export interface FlatHardwareWiring {
 export class FlatHardware implements MmioDevice, BusPort {
   readonly #wiring: FlatHardwareWiring;
   readonly #options: FlatHardwareOptions;
-  readonly #tables: readonly Register<'TRANSLATE' | 'BASE'>[];
+  readonly #tables: readonly ReturnType<typeof tableRegister>[];
   readonly #registers: RegisterFile;
   /** Cached entries by stream and page, oldest first. */
   readonly #cache = new Map<number, number>();
@@ -84,6 +88,7 @@ export class FlatHardware implements MmioDevice, BusPort {
       INVALIDATE_ALL,
       FAULT_STATUS,
       FAULT_ADDRESS,
+      DOORBELLS,
       ...this.#tables,
     ]);
     this.#registers.on(STREAMS, { onRead: () => streams });
@@ -120,8 +125,10 @@ export class FlatHardware implements MmioDevice, BusPort {
     if (table === undefined || extract(tableWord, table.fields.TRANSLATE) === 0) {
       return this.#fault(access, FAULT_CAUSE.NO_TABLE);
     }
+    if (address - (address % PAGE_BYTES) === DOORBELL_IOVA) return this.#ring(access);
     if (index === undefined) return this.#fault(access, FAULT_CAUSE.NO_ENTRY);
-    const entry = this.#lookUp(streamId, index) ?? this.#walk(tableWord & maskOf(table.fields.BASE), index);
+    const notesIt = isWrite && extract(tableWord, table.fields.NOTE_WRITES) === 1;
+    const entry = this.#entryFor(streamId, index, tableWord & maskOf(table.fields.BASE), notesIt);
     if (entry < 0) return this.#fault(access, FAULT_CAUSE.WALK_ABORT);
     // Only what is valid is cached: a page that is mapped later needs no invalidation.
     if (!isValidEntry(entry)) return this.#fault(access, FAULT_CAUSE.NO_ENTRY);
@@ -143,19 +150,34 @@ export class FlatHardware implements MmioDevice, BusPort {
     return { ...this.#registers.dump(), STREAMS: this.#options.streams };
   }
 
-  #walk(tableBase: number, index: number): number {
-    return this.#wiring.memory.read32(((tableBase >>> 0) + 4 * index) as PhysAddr);
+  /** The doorbell page stands in no table: a write is counted and ends there, a read finds nothing. */
+  #ring(access: BusAccess): AccessStatus {
+    if (!access.isWrite) return this.#fault(access, FAULT_CAUSE.NO_ENTRY);
+    this.#registers.set(DOORBELLS, this.#registers.get(DOORBELLS) + 1);
+    return 'done';
   }
 
-  #lookUp(stream: number, index: number): number | undefined {
-    return this.#cache.get(stream * ENTRY_COUNT + index);
+  /**
+   * The entry that serves an access, cached or from the table; negative when the table does not answer. A write that is
+   * to be noted (`notesIt`) and that no dirty entry is known for looks into the table again and sets the bit there: in
+   * what the table says now, so that an entry that was removed does not come back.
+   */
+  #entryFor(stream: number, index: number, tableBase: number, notesIt: boolean): number {
+    const cached = this.#cache.get(stream * ENTRY_COUNT + index);
+    if (cached !== undefined && !(notesIt && isCleanAndWritable(cached))) return cached;
+    const { memory } = this.#wiring;
+    const at = ((tableBase >>> 0) + 4 * index) as PhysAddr;
+    const entry = memory.read32(at);
+    if (entry < 0 || !(notesIt && isCleanAndWritable(entry))) return entry;
+    return memory.write32(at, entry + ENTRY_DIRTY) ? entry + ENTRY_DIRTY : BUS_ERROR;
   }
 
   #keep(stream: number, index: number, entry: number): void {
     const key = stream * ENTRY_COUNT + index;
-    if (this.#options.cachedEntries === 0 || this.#cache.has(key)) return;
+    if (this.#options.cachedEntries === 0 || this.#cache.get(key) === entry) return;
     const [oldest] = this.#cache.keys();
-    if (oldest !== undefined && this.#cache.size >= this.#options.cachedEntries) this.#cache.delete(oldest);
+    const isFull = this.#cache.size >= this.#options.cachedEntries && !this.#cache.has(key);
+    if (oldest !== undefined && isFull) this.#cache.delete(oldest);
     this.#cache.set(key, entry);
   }
 

@@ -52,13 +52,11 @@ export class FlatHw {
     this.#acknowledge();
   }
 
-  /** Makes the table at `table` the stream's: one write, between two accesses. */
-  useTable(stream: number, table: number): void {
+  /** Makes the table at `table` the stream's, writes noted or not: one register write, between two accesses. */
+  useTable(stream: number, table: number, notesWrites: boolean): void {
     const register = tableRegister(stream);
-    this.#write(
-      register.offset,
-      encode(register, { TRANSLATE: 1, BASE: table >>> register.fields.BASE.shift }),
-    );
+    const BASE = table >>> register.fields.BASE.shift;
+    this.#write(register.offset, encode(register, { TRANSLATE: 1, NOTE_WRITES: notesWrites ? 1 : 0, BASE }));
   }
 
   /** Refuses every access of the stream from now on. */

@@ -1,16 +1,25 @@
 /** The driver port for one piece of hardware: glue between the core's words, tables and register verbs. */
-import type { Device, Endpoint } from '@iommu-lab/driver-core';
+import type { Device, Endpoint, ReservedRegion } from '@iommu-lab/driver-core';
 import type { AttachTarget, IommuCapabilities, IommuInstance, PagingTable } from '@iommu-lab/iommu-core';
 import { assert, LabError, type World } from '@iommu-lab/machine';
 import { FLAT_CAPABILITIES, FLAT_TABLE_KEY } from './capabilities.ts';
 import type { FlatHw } from './hw.ts';
 import { FlatPagingTable } from './paging-table.ts';
+import { DOORBELL_IOVA } from './registers.ts';
+import { PAGE_BYTES } from './table-format.ts';
 import type { TableMemory } from './table-memory.ts';
 
 /** Name of the context of a stream: each stream has a context of its own. */
 export function contextName(stream: number): string {
   return `stream${stream}`;
 }
+
+const DOORBELL: ReservedRegion = {
+  name: 'doorbell',
+  kind: 'msi',
+  iova: DOORBELL_IOVA,
+  sizeBytes: PAGE_BYTES,
+};
 
 export interface FlatInstanceOptions {
   /** Key by which endpoints name the instance. */
@@ -28,6 +37,8 @@ export class FlatInstance implements IommuInstance {
   readonly tableKey: string = FLAT_TABLE_KEY;
   readonly #world: World;
   readonly #options: FlatInstanceOptions;
+  /** Endpoints attached through each stream: devices can share one. */
+  readonly #users = new Map<number, number>();
 
   constructor(world: World, options: FlatInstanceOptions) {
     this.#world = world;
@@ -54,30 +65,36 @@ export class FlatInstance implements IommuInstance {
     return new FlatPagingTable(this.#world, this.#options.tables);
   }
 
+  reservedRegions(): readonly ReservedRegion[] {
+    return [DOORBELL];
+  }
+
   attach(endpoint: Endpoint, target: AttachTarget, previous: AttachTarget | undefined): void {
     // All that can fail comes before the one write that switches.
-    if (target.kind === 'identity') throw new LabError('EOPNOTSUPP', `${this.name} has no pass-through`);
     if (this.#world.fail('backend-flat.attach'))
       throw new LabError('ENOMEM', `no memory to attach ${endpoint.context}`);
-    const { hw } = this.#options;
     const stream = streamOf(endpoint);
     if (target.kind === 'paging') {
-      const table = flatTable(target.table);
-      table.addUser(hw);
-      hw.useTable(stream, table.base);
+      flatTable(target.table).attach(this.#options.hw, stream);
     } else {
-      hw.block(stream);
+      assert(target.kind === 'blocked', 'the core asks for nothing that the manifest does not have');
+      this.#options.hw.block(stream);
     }
-    this.#forget(previous);
+    if (previous === undefined) this.#users.set(stream, (this.#users.get(stream) ?? 0) + 1);
+    this.#leave(stream, previous);
   }
 
   release(endpoint: Endpoint, previous: AttachTarget): void {
-    this.#options.hw.block(streamOf(endpoint));
-    this.#forget(previous);
+    const stream = streamOf(endpoint);
+    const users = (this.#users.get(stream) ?? 0) - 1;
+    this.#users.set(stream, users);
+    // What another device of the group still uses stays as it is.
+    if (users === 0) this.#options.hw.block(stream);
+    this.#leave(stream, previous);
   }
 
-  #forget(previous: AttachTarget | undefined): void {
-    if (previous?.kind === 'paging') flatTable(previous.table).removeUser(this.#options.hw);
+  #leave(stream: number, previous: AttachTarget | undefined): void {
+    if (previous?.kind === 'paging') flatTable(previous.table).detach(this.#options.hw, stream);
   }
 }
 

@@ -1,8 +1,9 @@
-/** One page table: writes entries, and asks the hardware that uses it to forget the old ones. Touches no register. */
+/** One page table: writes entries, and tells the hardware that uses it what has changed. Touches no register. */
 import type { Gather, PagingTable, Protection, WalkStep } from '@iommu-lab/iommu-core';
-import { hex, LabError, offsetBy, type PhysAddr, type World } from '@iommu-lab/machine';
+import { assert, hex, LabError, offsetBy, type PhysAddr, type World } from '@iommu-lab/machine';
 import {
   encodeEntry,
+  ENTRY_DIRTY,
   ENTRY_READ,
   ENTRY_WRITE,
   entryIndex,
@@ -13,18 +14,26 @@ import {
 } from './table-format.ts';
 import type { TableMemory } from './table-memory.ts';
 
-/** What a table asks of hardware that may have cached its entries. */
-export interface Invalidator {
+/** What a table asks of hardware that uses it. */
+export interface TableHardware {
   /** Drops the cached entries of a range and returns once they are gone. */
   invalidate(iova: number, sizeBytes: number, pageBytes: number): void;
+  /** Makes a table a stream's, in place of what it had. */
+  useTable(stream: number, table: number, notesWrites: boolean): void;
+}
+
+interface TableUser {
+  readonly hw: TableHardware;
+  readonly stream: number;
 }
 
 export class FlatPagingTable implements PagingTable {
   /** Physical address of the first entry. */
   readonly base: PhysAddr;
   readonly #memory: TableMemory;
-  /** Hardware that uses the table, with the number of its streams that do. */
-  readonly #users = new Map<Invalidator, number>();
+  /** One for each endpoint that is attached: endpoints that share a stream are in here with the same one. */
+  readonly #users: TableUser[] = [];
+  #notesWrites = false;
 
   /** @throws LabError ENOMEM */
   constructor(world: World, memory: TableMemory) {
@@ -37,16 +46,17 @@ export class FlatPagingTable implements PagingTable {
     return TABLE_BYTES;
   }
 
-  /** Notes that one more stream of `user` translates by this table. */
-  addUser(user: Invalidator): void {
-    this.#users.set(user, (this.#users.get(user) ?? 0) + 1);
+  /** Makes this the table of a stream, for one endpoint more. */
+  attach(hw: TableHardware, stream: number): void {
+    this.#users.push({ hw, stream });
+    hw.useTable(stream, this.base, this.#notesWrites);
   }
 
-  /** Notes that one stream fewer does. The hardware has dropped what it had cached for that stream. */
-  removeUser(user: Invalidator): void {
-    const count = (this.#users.get(user) ?? 0) - 1;
-    if (count > 0) this.#users.set(user, count);
-    else this.#users.delete(user);
+  /** One endpoint fewer. Its stream has another table by now or none, or another endpoint still uses this one. */
+  detach(hw: TableHardware, stream: number): void {
+    const at = this.#users.findIndex((user) => user.hw === hw && user.stream === stream);
+    assert(at >= 0, 'what is detached was attached');
+    this.#users.splice(at, 1);
   }
 
   mapPages(iova: number, address: number, pageSize: number, count: number, protection: Protection): void {
@@ -72,8 +82,9 @@ export class FlatPagingTable implements PagingTable {
   }
 
   sync(gather: Gather): void {
+    const hardware = new Set(this.#users.map((user) => user.hw));
     for (const { iova, sizeBytes, pageSize } of gather.ranges) {
-      for (const user of this.#users.keys()) user.invalidate(iova, sizeBytes, pageSize);
+      for (const hw of hardware) hw.invalidate(iova, sizeBytes, pageSize);
     }
     gather.finish();
   }
@@ -94,6 +105,31 @@ export class FlatPagingTable implements PagingTable {
     this.#memory.free(this.base, TABLE_BYTES);
   }
 
+  setDirtyTracking(isOn: boolean): void {
+    this.#notesWrites = isOn;
+    // The write drops what is cached for the stream: nothing known to be dirty from an earlier time is left.
+    for (const { hw, stream } of this.#users) hw.useTable(stream, this.base, isOn);
+  }
+
+  visitDirty(
+    iova: number,
+    sizeBytes: number,
+    clear: boolean,
+    gather: Gather,
+    visit: (iova: number, pageSize: number) => void,
+  ): void {
+    for (let page = iova; page < iova + sizeBytes; page += PAGE_BYTES) {
+      const at = this.#entryAddress(page);
+      const entry = this.#memory.read32(at);
+      if (!isValidEntry(entry) || (entry & ENTRY_DIRTY) === 0) continue;
+      visit(page, PAGE_BYTES);
+      if (!clear) continue;
+      this.#memory.write32(at, entry - ENTRY_DIRTY);
+      // A write through an entry that is cached as dirty is not noted: the hardware must forget it.
+      gather.addRange(page, PAGE_BYTES, PAGE_BYTES);
+    }
+  }
+
   #entryAddress(iova: number): PhysAddr {
     const index = entryIndex(iova);
     if (index === undefined) throw new LabError('ERANGE', `${hex(iova)} is outside the window`, { iova });
@@ -104,5 +140,6 @@ export class FlatPagingTable implements PagingTable {
 function describeEntry(entry: number): string {
   if (!isValidEntry(entry)) return 'no page';
   const rights = [entry & ENTRY_READ ? 'read' : '', entry & ENTRY_WRITE ? 'write' : ''].filter(Boolean);
-  return `16 KiB page at ${hex(pageAddress(entry))}, ${rights.join(' and ')}`;
+  const dirty = entry & ENTRY_DIRTY ? ', dirty' : '';
+  return `16 KiB page at ${hex(pageAddress(entry))}, ${rights.join(' and ')}${dirty}`;
 }

@@ -38,13 +38,19 @@ export const FAULT_STATUS: Register<'VALID' | 'WRITE' | 'CAUSE' | 'MULTIPLE' | '
 
 export const FAULT_ADDRESS: Register = reg32('FAULT_ADDRESS', 0x14, 'ro', 'IOVA of the recorded fault');
 
+/** First IOVA of the page of the window that the hardware keeps for itself: writes to it ring, and go nowhere else. */
+export const DOORBELL_IOVA = 0x1800_0000;
+
+export const DOORBELLS: Register = reg32('DOORBELLS', 0x18, 'ro', 'writes to the doorbell page so far');
+
 /**
  * The TABLE register of stream `stream`. One write to it moves the stream: there is no moment in between. It also drops
  * what is cached for the stream.
  */
-export function tableRegister(stream: number): Register<'TRANSLATE' | 'BASE'> {
+export function tableRegister(stream: number): Register<'TRANSLATE' | 'NOTE_WRITES' | 'BASE'> {
   return reg32(`TABLE${stream}`, 0x100 + 4 * stream, 'rw', `table of stream ${stream}`, {
     TRANSLATE: bit(0, 'use the table; 0: every access of the stream is refused'),
+    NOTE_WRITES: bit(1, 'set the dirty bit of an entry when a page is first written through it'),
     BASE: bits(31, 16, 'physical address of the table, bits 31 to 16'),
   });
 }

@@ -18,6 +18,8 @@ export const TABLE_BYTES: number = ENTRY_COUNT * 4;
 export const ENTRY_READ = 1;
 /** Entry bit: the device may write it. An entry with neither bit is not valid. */
 export const ENTRY_WRITE = 2;
+/** Entry bit: the page has been written. Set by the hardware where its TABLE register says so; cleared by software. */
+export const ENTRY_DIRTY = 4;
 
 /** The entry that leads to the page at `address` (a multiple of 16 KiB below 4 GiB). */
 export function encodeEntry(
@@ -35,6 +37,11 @@ export function pageAddress(entry: number): number {
 /** Whether the entry leads anywhere. */
 export function isValidEntry(entry: number): boolean {
   return (entry & (ENTRY_READ | ENTRY_WRITE)) !== 0;
+}
+
+/** Whether a write through the entry is allowed and would be the first one that is noted. */
+export function isCleanAndWritable(entry: number): boolean {
+  return (entry & (ENTRY_WRITE | ENTRY_DIRTY)) === ENTRY_WRITE;
 }
 
 /** Position of the entry for `iova`, or undefined outside the window. */

@@ -3,8 +3,9 @@ import { assert, isAligned, LabError, type MemoryPort, type PhysAddr, type World
 import { TABLE_BYTES } from './table-format.ts';
 
 /**
- * What the driver needs of the memory its tables live in. Whoever owns the page frames provides it; stores must be
- * visible to the walker when they return (the walk is coherent, so stores through the CPU's cache are).
+ * What the driver needs of the memory its tables live in. Whoever owns the page frames provides it. Stores must be
+ * visible to the walker when they return, and reads must see the dirty bits that the hardware has set (the walk is
+ * coherent both ways, so what goes through the CPU's cache does).
  */
 export interface TableMemory {
   /** A zeroed table of `sizeBytes`, aligned to its size. @throws LabError ENOMEM */

@@ -54,6 +54,38 @@ describe('createFlatIommu', () => {
     ]);
   });
 
+  test('devices that share a stream share its table: one leaves, the other goes on', () => {
+    const { world, memory, tables } = setUp();
+    const flat = createFlatIommu({ world, memory, tables });
+    const { iommu } = flat;
+    const [stays, leaves] = ['stays', 'leaves'].map((name) => deviceAt(name, [flat.endpoint(2)])) as [
+      Device,
+      Device,
+    ];
+    for (const device of [stays, leaves]) iommu.configure(device);
+    const domain = iommu.allocPagingDomain(stays);
+    domain.map(0x1000_0000, RAM + 0x10_0000, 0x4000, READ_WRITE);
+    iommu.attachGroup(domain, stays);
+    const master = new BusMaster(world, { name: 'both', streamId: 2, port: flat.hardware });
+    const write = (): string => master.write(0x1000_0000, Uint8Array.of(1)).state;
+    iommu.cleanup(leaves);
+    expect(write()).toBe('done');
+    domain.unmap(0x1000_0000, 0x4000);
+    expect(write()).toBe('faulted');
+    domain.map(0x1000_0000, RAM + 0x10_0000, 0x4000, READ_WRITE);
+    iommu.cleanup(stays);
+    expect(write()).toBe('faulted');
+    domain.free();
+    expect(tables.allocatedBytes).toBe(0);
+  });
+
+  test('the page the hardware keeps for its doorbell is a reserved region of every endpoint', () => {
+    const flat = createFlatIommu(setUp());
+    expect(flat.instance.reservedRegions?.(flat.endpoint(1))).toEqual([
+      { name: 'doorbell', kind: 'msi', iova: 0x1800_0000, sizeBytes: 0x4000 },
+    ]);
+  });
+
   test('it is removed once nobody sits behind it', () => {
     const { world, memory, tables } = setUp();
     const flat = createFlatIommu({ world, memory, tables });
@@ -65,6 +97,24 @@ describe('createFlatIommu', () => {
     expect(flat.iommu.instances).toEqual([]);
     expect(tables.allocatedBytes).toBe(0);
     expect(() => flat.iommu.configure(device)).toThrow('EPROBE_DEFER');
+  });
+
+  test('it can go while it is in use: its devices are blocked, and their domains can be freed', () => {
+    const { world, memory, tables } = setUp();
+    const flat = createFlatIommu({ world, memory, tables });
+    const device = deviceAt('dma', [flat.endpoint(0)]);
+    flat.iommu.configure(device);
+    const domain = flat.iommu.allocPagingDomain(device);
+    domain.map(0x1000_0000, RAM + 0x10_0000, 0x4000, READ_WRITE);
+    flat.iommu.attach(domain, device);
+    const master = new BusMaster(world, { name: 'dma', streamId: 0, port: flat.hardware });
+    expect(master.write(0x1000_0000, Uint8Array.of(1)).state).toBe('done');
+    flat.device.bus?.unbind(flat.device);
+    expect([flat.iommu.instances, flat.device.driver]).toEqual([[], undefined]);
+    expect(master.write(0x1000_0000, Uint8Array.of(1)).state).toBe('faulted');
+    flat.iommu.cleanup(device);
+    domain.free();
+    expect(tables.allocatedBytes).toBe(0);
   });
 
   test('a stream there is not is refused', () => {

@@ -3,8 +3,16 @@ import { describe, expect, test } from '@jest/globals';
 import { BusMaster, InterruptLine, PhysicalMemory, type PhysAddr, World } from '@iommu-lab/machine';
 import { FIRST_IOVA, FlatHardware, LAST_IOVA, PAGE_BYTES, registers } from '../src/index.ts';
 
-const { CONTROL, FAULT_ADDRESS, FAULT_STATUS, INVALIDATE_ALL, INVALIDATE_PAGE, STREAMS, tableRegister } =
-  registers;
+const {
+  CONTROL,
+  DOORBELLS,
+  FAULT_ADDRESS,
+  FAULT_STATUS,
+  INVALIDATE_ALL,
+  INVALIDATE_PAGE,
+  STREAMS,
+  tableRegister,
+} = registers;
 
 const RAM = 0x4000_0000;
 /** Worked out by hand: 16 entries from the start of the window, then the last one. */
@@ -24,6 +32,7 @@ function setUp(cachedEntries = 4) {
   const entry = (index: number, word: number): void => {
     memory.write32((TABLE + 4 * index) as PhysAddr, word);
   };
+  const word = (index: number): number => memory.read32((TABLE + 4 * index) as PhysAddr);
   const master = new BusMaster(world, { name: 'dma', streamId: 1, port: hardware });
   const readWord = (iova: number): number | string => {
     const bytes = new Uint8Array(4);
@@ -35,7 +44,7 @@ function setUp(cachedEntries = 4) {
   memory.write32(PAGE_B as PhysAddr, 0xbbbbbbbb);
   write(CONTROL, 1);
   write(tableRegister(1), TRANSLATE);
-  return { memory, hardware, faultLine, write, read, entry, readWord, store };
+  return { memory, hardware, faultLine, write, read, entry, word, readWord, store };
 }
 
 describe('translation', () => {
@@ -125,6 +134,106 @@ describe('cached entries', () => {
     expect(readWord(FIRST_IOVA)).toBe(0xaaaaaaaa);
     write(tableRegister(1), TRANSLATE);
     expect(readWord(FIRST_IOVA)).toBe(0xbbbbbbbb);
+  });
+});
+
+describe('dirty bits', () => {
+  const NOTING = TRANSLATE + 2;
+
+  test('without NOTE_WRITES an entry stays as it is', () => {
+    const { entry, word, store } = setUp();
+    entry(0, 0x4004_0003);
+    expect([store(FIRST_IOVA), word(0)]).toEqual(['done', 0x4004_0003]);
+  });
+
+  test('the first write sets bit 2, a read does not, and neither does a write that is refused', () => {
+    const { write, entry, word, readWord, store } = setUp();
+    write(tableRegister(1), NOTING);
+    entry(0, 0x4004_0003);
+    entry(1, 0x4004_0001);
+    readWord(FIRST_IOVA);
+    expect([store(FIRST_IOVA + PAGE_BYTES), word(0), word(1)]).toEqual(['faulted', 0x4004_0003, 0x4004_0001]);
+    expect([store(FIRST_IOVA), word(0)]).toEqual(['done', 0x4004_0007]);
+    expect(readWord(FIRST_IOVA)).toBe(0x04030201);
+  });
+
+  test('what is cached as dirty is not noted again until it is invalidated', () => {
+    const { write, entry, word, store } = setUp();
+    write(tableRegister(1), NOTING);
+    entry(0, 0x4004_0003);
+    store(FIRST_IOVA);
+    entry(0, 0x4004_0003);
+    expect([store(FIRST_IOVA), word(0)]).toEqual(['done', 0x4004_0003]);
+    write(INVALIDATE_PAGE, FIRST_IOVA);
+    expect([store(FIRST_IOVA), word(0)]).toEqual(['done', 0x4004_0007]);
+  });
+
+  test('a write through an entry that is cached as clean sets the bit in what the table says now', () => {
+    const { write, entry, word, readWord, store } = setUp();
+    write(tableRegister(1), NOTING);
+    for (const i of [0, 1]) entry(i, 0x4004_0003);
+    for (const i of [0, 1]) readWord(FIRST_IOVA + i * PAGE_BYTES);
+    entry(0, 0);
+    entry(1, 0x4004_4003);
+    expect([store(FIRST_IOVA), word(0)]).toEqual(['faulted', 0]);
+    expect([store(FIRST_IOVA + PAGE_BYTES), word(1)]).toEqual(['done', 0x4004_4007]);
+    expect(readWord(FIRST_IOVA + PAGE_BYTES)).toBe(0x04030201);
+  });
+
+  test('noting a page that is cached throws no other entry out', () => {
+    const { write, entry, readWord, store } = setUp(2);
+    write(tableRegister(1), NOTING);
+    for (const i of [0, 1]) entry(i, 0x4004_0003);
+    for (const i of [0, 1]) readWord(FIRST_IOVA + i * PAGE_BYTES);
+    store(FIRST_IOVA + PAGE_BYTES);
+    entry(0, 0);
+    expect(readWord(FIRST_IOVA)).toBe(0x04030201);
+  });
+
+  test('a table that takes no stores ends the write as one that cannot be read', () => {
+    const { memory, write, entry, store, read } = setUp();
+    write(tableRegister(1), NOTING);
+    entry(0, 0x4004_0003);
+    memory.write32 = () => false;
+    expect([store(FIRST_IOVA), read(FAULT_STATUS)]).toEqual(['faulted', 0b1011 + (1 << 8)]);
+  });
+});
+
+describe('the doorbell page', () => {
+  const BELL = 0x1800_0000;
+  /** (0x18000000 - 0x10000000) / 16 KiB. */
+  const BELL_INDEX = 0x2000;
+
+  test('writes are counted and go nowhere, whatever the table says', () => {
+    const { entry, store, read, memory } = setUp();
+    entry(BELL_INDEX, 0x4004_0003);
+    expect([store(BELL), store(BELL + 0x3ffc), read(DOORBELLS)]).toEqual(['done', 'done', 2]);
+    expect([memory.read32(PAGE_A as PhysAddr), memory.read32((PAGE_A + 0x3ffc) as PhysAddr)]).toEqual([
+      0xaaaaaaaa, 0,
+    ]);
+  });
+
+  test('its neighbours are pages like any other', () => {
+    const { entry, store, read } = setUp();
+    entry(BELL_INDEX - 1, 0x4004_0003);
+    entry(BELL_INDEX + 1, 0x4004_4003);
+    expect([store(BELL - 4), store(BELL + PAGE_BYTES), read(DOORBELLS)]).toEqual(['done', 'done', 0]);
+  });
+
+  test('a read of it finds no entry', () => {
+    const { entry, readWord, read } = setUp();
+    entry(BELL_INDEX, 0x4004_0003);
+    expect([readWord(BELL + 8), read(FAULT_STATUS), read(FAULT_ADDRESS)]).toEqual([
+      'faulted',
+      0b0001 + (1 << 8),
+      BELL + 8,
+    ]);
+  });
+
+  test('a stream without a table does not ring', () => {
+    const { write, store, read } = setUp();
+    write(tableRegister(1), 0);
+    expect([store(BELL), read(DOORBELLS)]).toEqual(['faulted', 0]);
   });
 });
 

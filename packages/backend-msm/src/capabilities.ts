@@ -2,11 +2,15 @@
 import type { IommuCapabilities } from '@iommu-lab/iommu-core';
 import { LEAF_SIZES } from '@iommu-lab/page-table/layout';
 import type { ResolvedMsmIommuConfig } from './config.ts';
+import { ARMV7_SHORT } from './msm-process-table.ts';
 
 const LAST_32_BIT = 0xffffffff;
 
-/** The manifest; what differs with the configuration is the table format's rights, coherence and stalling. */
-export function capabilitiesOf(config: ResolvedMsmIommuConfig): IommuCapabilities {
+/**
+ * The manifest; what differs with the configuration is the table format's rights, coherence and stalling.
+ * @param hasSpareBank whether some bank serves no context: a switch is one routing write then
+ */
+export function capabilitiesOf(config: ResolvedMsmIommuConfig, hasSpareBank: boolean): IommuCapabilities {
   const { accessPermissions, writesExecuteNever } = config.format;
   const { readWrite, readOnly, privilegedReadWrite, privilegedReadOnly } = accessPermissions;
   return {
@@ -20,12 +24,13 @@ export function capabilitiesOf(config: ResolvedMsmIommuConfig): IommuCapabilitie
       privileged: privilegedReadWrite !== readWrite && privilegedReadOnly !== readOnly,
     },
     identity: true,
-    switchKind: 'old-or-new',
+    switchKind: hasSpareBank ? 'atomic' : 'old-or-new',
     coherentWalk: config.coherentWalk,
     stall: config.stallFaults,
     pasids: 0,
     dirtyTracking: false,
     nesting: false,
+    processFormats: config.stallFaults ? [ARMV7_SHORT] : [],
   };
 }
 

@@ -2,16 +2,8 @@
 import { LabError } from '@iommu-lab/machine';
 import { LINUX_V7S, type ShortDescriptorFormat } from '@iommu-lab/page-table';
 
-/**
- * Driver generations: G1 to G5 are mainline kernels of 2010 to today, V3 the vendor's of 2011 to 2014. `correct` is
- * this driver's own.
- */
-export type MsmIommuGeneration = 'correct' | 'G1' | 'G2' | 'G3' | 'V3' | 'G4' | 'G5';
-
 /** Choices of the driver; one set for all instances it probes. */
 export interface MsmIommuConfig {
-  /** `correct` unless given; no other is built. */
-  readonly generation?: MsmIommuGeneration;
   /** Table format; `LINUX_V7S` unless given. Its leaves must be non-global, since tables are told apart by ASID. */
   readonly format?: ShortDescriptorFormat;
   /**
@@ -34,7 +26,7 @@ export interface MsmIommuConfig {
   readonly lastAsid?: number;
   /**
    * Streams that no context claims are routed to no bank, and claimed ones only once their bank blocks; true unless
-   * given. Else an unclaimed stream is served by bank 0, whoever owns that. It relies on a bank number that does not
+   * given. Else an unclaimed stream is served by bank 0, whoever has that at the moment. It relies on a bank number that does not
    * exist being a configuration error, which no public source states.
    */
   readonly fenceStreams?: boolean;
@@ -50,11 +42,10 @@ export const TRANSIT_ASID = 255;
 
 /**
  * Fills in the defaults.
- * @throws LabError EOPNOTSUPP on a historical generation or a format with global leaves, EINVAL on a number out of range
+ * @throws LabError EOPNOTSUPP on a format with global leaves, EINVAL on a number out of range
  */
 export function resolveConfig(config: MsmIommuConfig = {}): ResolvedMsmIommuConfig {
   const resolved: ResolvedMsmIommuConfig = {
-    generation: 'correct',
     format: LINUX_V7S,
     coherentWalk: false,
     invalidateOnMap: false,
@@ -65,12 +56,7 @@ export function resolveConfig(config: MsmIommuConfig = {}): ResolvedMsmIommuConf
     fenceStreams: true,
     ...config,
   };
-  const { generation, format, maxPageInvalidations, lastAsid } = resolved;
-  if (generation !== 'correct') {
-    throw new LabError('EOPNOTSUPP', `the quirks of driver generation ${generation} are not built`, {
-      generation,
-    });
-  }
+  const { format, maxPageInvalidations, lastAsid } = resolved;
   if (format.notGlobal === 0) {
     throw new LabError('EOPNOTSUPP', `format ${format.name} writes global leaves: ASIDs cannot part tables`, {
       format: format.name,
@@ -83,4 +69,9 @@ export function resolveConfig(config: MsmIommuConfig = {}): ResolvedMsmIommuConf
     throw new LabError('EINVAL', 'lastAsid is one of 1..254', { lastAsid });
   }
   return resolved;
+}
+
+/** CBACR.IRPTNDX of the configured line (R48). */
+export function interruptIndexOf(config: ResolvedMsmIommuConfig): 0 | 1 {
+  return config.interruptLine === 'secure' ? 0 : 1;
 }

@@ -1,24 +1,29 @@
 /** From recorded faults to reports, and from verdicts to the end of a stall. One pass serves all banks (R53). */
 import type { FaultCause, FaultReport, FaultVerdict } from '@iommu-lab/iommu-core';
 import { extract, type Field } from '@iommu-lab/machine';
+import type { MsmIommuContext } from '@iommu-lab/msm-bus';
 import { EAR, ESR, ESYNR0, ESYNR1, FAR, FSR, FSYNR0, FSYNR1 } from '@iommu-lab/smmu-hw/regs';
-import type { BankState } from './bank-state.ts';
+import type { BankMap, BankState } from './bank-state.ts';
+import { endStall } from './held-access.ts';
 import type { HardwareVerbs, RegisterDump } from './hw.ts';
 
-/** @returns whether any fault was recorded: with a shared interrupt it may have been another device's. */
+/**
+ * Serves every bank, spare ones, too: a fault may have been recorded in a bank that its stream has left since.
+ * @returns whether any fault was recorded: with a shared interrupt it may have been another device's.
+ */
 export function serviceFaults(
   hw: HardwareVerbs,
-  banks: Iterable<BankState>,
+  map: BankMap,
   report: (report: FaultReport) => FaultVerdict,
 ): boolean {
   // All are read before the first is reported: a consumer may change what the registers say.
-  const faults: { readonly state: BankState; readonly registers: RegisterDump }[] = [];
-  for (const state of banks) {
-    const registers = hw.readFault(state.bank);
-    if (registers !== undefined) faults.push({ state, registers });
+  const faults: { readonly bank: number; readonly registers: RegisterDump }[] = [];
+  for (const bank of map.banks) {
+    const registers = hw.readFault(bank);
+    if (registers !== undefined) faults.push({ bank, registers });
   }
   const globalError = hw.readGlobalError();
-  for (const { state, registers } of faults) serviceBank(hw, state, registers, report);
+  for (const { bank, registers } of faults) serviceBank(hw, map, bank, registers, report);
   if (globalError !== undefined) {
     report(globalReport(globalError));
     hw.clearGlobalError(word(globalError, ESR.name));
@@ -29,29 +34,50 @@ export function serviceFaults(
 /** The status goes first, so that a fault of the retried access is recorded afresh (drivers of the vendor's kernel). */
 function serviceBank(
   hw: HardwareVerbs,
-  state: BankState,
+  map: BankMap,
+  bank: number,
   registers: RegisterDump,
   report: (report: FaultReport) => FaultVerdict,
 ): void {
-  const fault = contextReport(state, registers);
+  const state = map.at(bank);
+  const context = contextOf(map, state, registers);
+  const isStalled = isSet(word(registers, FSR.name), FSR.fields.SS);
+  // Else the bank has been given to other contexts since, and what stalls is an access of theirs (R45).
+  const isTheirs = context !== undefined && state?.contexts.includes(context) === true;
+  const fault = contextReport(context?.context, isStalled && isTheirs, registers);
   const verdict = report(fault);
-  hw.clearFault(state.bank, word(registers, FSR.name));
-  if (!fault.isStalled) return;
-  if (verdict === 'hold') state.isHeld = true;
-  else hw.resume(state.bank, verdict);
+  hw.clearFault(bank, word(registers, FSR.name));
+  // A switch in the meantime has ended the stall.
+  if (!isStalled || state?.bank !== bank) return;
+  // Tried again, that access has its own fault recorded.
+  if (!isTheirs) hw.resume(bank, 'retry');
+  else if (verdict === 'hold') state.heldIova = fault.iova;
+  else endStall(hw, state, verdict, fault.iova);
 }
 
-function contextReport(state: BankState, registers: RegisterDump): FaultReport {
-  const fsr = word(registers, FSR.name);
+/** Whose stream it was; of a stream that no context claims, whom the bank serves. */
+function contextOf(
+  map: BankMap,
+  state: BankState | undefined,
+  registers: RegisterDump,
+): MsmIommuContext | undefined {
   const streamId = extract(word(registers, FSYNR0.name), FSYNR0.fields.AMID);
-  const context = state.contexts.find((c) => c.machineIds.includes(streamId)) ?? state.contexts[0];
+  return map.contextOfStream(streamId) ?? state?.contexts[0];
+}
+
+function contextReport(
+  context: string | undefined,
+  isStalled: boolean,
+  registers: RegisterDump,
+): FaultReport {
+  const fsr = word(registers, FSR.name);
   return {
-    context: context?.context,
-    streamId,
+    context,
+    streamId: extract(word(registers, FSYNR0.name), FSYNR0.fields.AMID),
     iova: word(registers, FAR.name),
     direction: isSet(word(registers, FSYNR1.name), FSYNR1.fields.AWRITE) ? 'write' : 'read',
     cause: causeOf(fsr),
-    isStalled: isSet(fsr, FSR.fields.SS),
+    isStalled,
     isMultiple: isSet(fsr, FSR.fields.MULTI),
     registers,
   };
@@ -70,6 +96,7 @@ function globalReport(registers: RegisterDump): FaultReport {
   };
 }
 
+/** `other` are TLBMF and MHF: misses always walk here, and tables do not overlap. */
 function causeOf(fsr: number): FaultCause {
   const { TF, AFF, APF, HTWDEEF, HTWSEEF } = FSR.fields;
   if (isSet(fsr, TF)) return 'translation';

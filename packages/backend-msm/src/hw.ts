@@ -2,7 +2,7 @@
  * What the driver says to the hardware: register verbs. They know banks, streams and registers, and no descriptor.
  * They are reached through the clock bracket, which is why none of them can fail.
  */
-import { encode, insert, type Register } from '@iommu-lab/machine';
+import { encode, type Register } from '@iommu-lab/machine';
 import {
   ACTLR,
   BFBCR,
@@ -32,16 +32,9 @@ import {
   TTBR0,
   TTBR1,
 } from '@iommu-lab/smmu-hw/regs';
+import { actlrOf, type BankProgram, sctlrOf } from './bank-program.ts';
 import type { RegisterAccess } from './register-access.ts';
 import { resetInstance, sanityCheck } from './reset.ts';
-
-/** Everything a bank is programmed with besides its table. */
-export interface BankSetup {
-  readonly afe: 0 | 1;
-  readonly prrr: number;
-  readonly nmrr: number;
-  readonly stallFaults: boolean;
-}
 
 /** Registers by the manual's names. */
 export type RegisterDump = Readonly<Record<string, number>>;
@@ -50,8 +43,6 @@ export type RegisterDump = Readonly<Record<string, number>>;
 const NO_BANK = 0xff;
 /** M2VCBR.NSCFG: the transaction is made non-secure (R31). */
 const FORCE_NON_SECURE = 3;
-/** ACTLR.TLBMCFG and V2PCFG: walk on a miss (R33). */
-const WALK_ON_MISS = 3;
 
 /** What is read of a faulting bank, in the order of the kernel's dump (print_ctx_regs). */
 const FAULT_REGISTERS: readonly Register[] = [
@@ -91,8 +82,8 @@ export class HardwareVerbs {
     this.#registers.write(m2vcbrOffset(mid), encode(M2VCBR, { CBNDX: NO_BANK, NSCFG: FORCE_NON_SECURE }));
   }
 
-  /** Routes a stream to its bank with VMID 0: tables are told apart by ASID. One write, so never half routed. */
-  configureStream(mid: number, bank: number): void {
+  /** Routes a stream to a bank with VMID 0: tables are told apart by ASID. One write, for the next access on (R29). */
+  routeStream(mid: number, bank: number): void {
     this.#registers.write(m2vcbrOffset(mid), encode(M2VCBR, { CBNDX: bank, NSCFG: FORCE_NON_SECURE }));
   }
 
@@ -101,20 +92,49 @@ export class HardwareVerbs {
     this.#registers.write(cbacrOffset(bank), encode(CBACR, { IRPTNDX: interruptIndex }));
   }
 
-  /** Programs a bank that does not translate. Everything stands before SCTLR.M = 1 lets it take part. */
-  programBank(bank: number, ttbr0: number, asid: number, setup: BankSetup): void {
-    const sctlr = encode(SCTLR, { TRE: 1, AFE: setup.afe });
-    this.#registers.write(contextOffset(bank, SCTLR), sctlr);
-    this.#registers.write(contextOffset(bank, ACTLR), actlrOf(setup));
-    this.#registers.write(contextOffset(bank, TTBCR), 0);
-    this.#registers.write(contextOffset(bank, TTBR0), ttbr0);
-    this.#registers.write(contextOffset(bank, TTBR1), 0);
-    this.#registers.write(contextOffset(bank, PRRR), setup.prrr);
-    this.#registers.write(contextOffset(bank, NMRR), setup.nmrr);
-    this.#registers.write(contextOffset(bank, BFBCR), encode(BFBCR, { BFBDFE: 1 }));
+  /**
+   * Programs a closed bank, completely, whatever was in it but for the record of a fault. Walks are off until the last
+   * write: whoever is routed there is refused until then, and nothing is loaded under the new ASID by the old table. An
+   * entry that answers in between is the new table's, loaded by another bank.
+   */
+  programBank(bank: number, program: BankProgram): void {
+    const write = (register: Register, value: number): void => {
+      this.#registers.write(contextOffset(bank, register), value);
+    };
+    write(ACTLR, actlrOf(program));
+    write(PRRR, program.prrr);
+    write(NMRR, program.nmrr);
+    write(BFBCR, encode(BFBCR, { BFBDFE: 1 }));
+    write(TTBR0, program.ttbr0);
+    write(TTBR1, 0);
+    write(CONTEXTIDR, encode(CONTEXTIDR, { ASID: program.asid }));
+    write(SCTLR, sctlrOf(program));
+    write(TTBCR, program.ttbcr);
+  }
+
+  /**
+   * Lets a bank translate nothing: misses no longer walk, then nothing of the TLB answers, then bypass ends. What stood in
+   * TTBR0 may stay there.
+   * @param asid one that no entry carries
+   */
+  closeBank(bank: number, asid: number): void {
+    this.#registers.write(contextOffset(bank, TTBCR), encode(TTBCR, { PD0: 1, PD1: 1 }));
     this.#registers.write(contextOffset(bank, CONTEXTIDR), encode(CONTEXTIDR, { ASID: asid }));
-    this.invalidateAsid(bank, asid);
-    this.#registers.write(contextOffset(bank, SCTLR), insert(sctlr, SCTLR.fields.M, 1));
+    this.#registers.modify(contextOffset(bank, SCTLR), SCTLR.fields.M, 1);
+  }
+
+  /** Ends all that a bank holds, not the faulted access alone (R52). Nobody may be routed to it; `closeBank` follows. */
+  terminateHeld(bank: number): void {
+    this.#registers.modify(contextOffset(bank, SCTLR), SCTLR.fields.M, 0);
+  }
+
+  /**
+   * Puts a bank out of use that no stream is routed to any more. A fault it has recorded stays, with its interrupt, until
+   * it is served; an access it holds can be ended as always, and does not stall here again.
+   */
+  parkBank(bank: number, asid: number): void {
+    this.closeBank(bank, asid);
+    this.#registers.modify(contextOffset(bank, ACTLR), ACTLR.fields.CFCFG, 0);
   }
 
   /**
@@ -152,10 +172,9 @@ export class HardwareVerbs {
     this.#registers.modify(contextOffset(bank, SCTLR), SCTLR.fields.M, 1);
   }
 
-  /** Leaves a blocked bank to itself: walks are off, so no table is needed; faults end at once and tell nobody. */
-  shutBank(bank: number): void {
-    this.#registers.write(contextOffset(bank, TTBCR), encode(TTBCR, { PD0: 1, PD1: 1 }));
-    this.#registers.modify(contextOffset(bank, ACTLR), ACTLR.fields.CFCFG, 0);
+  /** Leaves a bank to itself: nothing is translated, so no table is needed; faults end at once and tell nobody. */
+  shutBank(bank: number, asid: number): void {
+    this.parkBank(bank, asid);
     this.#registers.modify(contextOffset(bank, ACTLR), ACTLR.fields.CFEIE, 0);
     this.resume(bank, 'terminate');
     this.#registers.write(contextOffset(bank, FSRRESTORE), 0);
@@ -175,9 +194,14 @@ export class HardwareVerbs {
     }
   }
 
+  /** Whether a bank has a fault recorded. */
+  hasFault(bank: number): boolean {
+    return this.#registers.read(contextOffset(bank, FSR)) !== 0;
+  }
+
   /** Registers of a bank that has a fault recorded; undefined when it has none. */
   readFault(bank: number): RegisterDump | undefined {
-    if (this.#registers.read(contextOffset(bank, FSR)) === 0) return undefined;
+    if (!this.hasFault(bank)) return undefined;
     return dump(FAULT_REGISTERS, (register) => this.#registers.read(contextOffset(bank, register)));
   }
 
@@ -192,6 +216,14 @@ export class HardwareVerbs {
       contextOffset(bank, RESUME),
       encode(RESUME, { TNR: outcome === 'terminate' ? 1 : 0 }),
     );
+  }
+
+  /** What faulted while the bank was closed is tried again, and its record goes: it was nobody's fault. */
+  retryUnreported(bank: number): void {
+    const fsr = this.#registers.read(contextOffset(bank, FSR));
+    if (fsr === 0) return;
+    this.resume(bank, 'retry');
+    this.clearFault(bank, fsr);
   }
 
   /** Registers of a recorded global error; undefined when there is none. */
@@ -209,19 +241,6 @@ export class HardwareVerbs {
 export function ttbr0Of(root: number, coherentWalk: boolean): number {
   const attributes = coherentWalk ? encode(TTBR0, { SH: 1, NOS: 1, IRGNL: 1, ORGN: 1 }) : 0;
   return (root + attributes) >>> 0;
-}
-
-/** Cacheable traffic is redirected to the CPU's cache, faults raise the interrupt, misses walk. */
-function actlrOf(setup: BankSetup): number {
-  return encode(ACTLR, {
-    CFEIE: 1,
-    RCOSH: 1,
-    RCISH: 1,
-    RCNSH: 1,
-    TLBMCFG: WALK_ON_MISS,
-    CFCFG: setup.stallFaults ? 1 : 0,
-    V2PCFG: WALK_ON_MISS,
-  });
 }
 
 function dump(registers: readonly Register[], read: (register: Register) => number): RegisterDump {

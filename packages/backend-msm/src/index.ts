@@ -5,5 +5,5 @@ export {
   type IommuCore,
   type MsmIommuDriverOptions,
 } from './driver.ts';
-export type { MsmIommuConfig, MsmIommuGeneration } from './config.ts';
+export type { MsmIommuConfig } from './config.ts';
 export type { MsmIommuInstance } from './instance.ts';

@@ -1,4 +1,4 @@
-/** The driver port for one SMMU: which bank serves an endpoint, and what that bank translates by. */
+/** The driver port for one SMMU. */
 import type { Device, Endpoint } from '@iommu-lab/driver-core';
 import type {
   AttachTarget,
@@ -7,18 +7,23 @@ import type {
   IommuCapabilities,
   IommuInstance,
   PagingTable,
+  ProcessSpace,
+  ProcessTable,
 } from '@iommu-lab/iommu-core';
 import { assert, isLabError, LabError, type MemoryPort, type World } from '@iommu-lab/machine';
 import type { MsmSmmuPlatformData } from '@iommu-lab/msm-bus';
 import { ShortDescriptorTable, type TableMemory } from '@iommu-lab/page-table';
-import { AsidAllocator } from './asids.ts';
-import { type BankState, bankStates, BLOCKED, type Current, isCurrent } from './bank-state.ts';
+import { BankMap, type BankState, BLOCKED, isCurrent } from './bank-state.ts';
+import { BankMover } from './bank-mover.ts';
 import { capabilitiesOf, tableKeyOf } from './capabilities.ts';
 import type { MsmHardware } from './clock-bracket.ts';
-import { BLOCKED_ASID, type ResolvedMsmIommuConfig, TRANSIT_ASID } from './config.ts';
+import { BLOCKED_ASID, interruptIndexOf, type ResolvedMsmIommuConfig } from './config.ts';
+import { programOf } from './current-program.ts';
 import { serviceFaults } from './fault-handler.ts';
-import { type HardwareVerbs, ttbr0Of } from './hw.ts';
+import { endStall } from './held-access.ts';
+import { ttbr0Of } from './hw.ts';
 import { MsmPagingTable } from './msm-paging-table.ts';
+import { MsmProcessTable } from './msm-process-table.ts';
 
 /** What an instance is made from. */
 export interface InstanceInit {
@@ -40,10 +45,17 @@ export class MsmIommuInstance implements IommuInstance {
   readonly provider: string;
   readonly capabilities: IommuCapabilities;
   readonly tableKey: string;
+  /** Absent where faults do not stall. @throws LabError EOPNOTSUPP, see `MsmProcessTable` */
+  readonly createProcessTable?: (space: ProcessSpace) => ProcessTable;
+  /**
+   * Decides about an access that a verdict `hold` left stalled. Absent where faults do not stall.
+   * @throws LabError ENODEV on an unknown context, EINVAL when nothing is held there, EIO when a clock does not start
+   */
+  readonly resume?: (context: string, outcome: 'retry' | 'terminate') => void;
   readonly #world: World;
   readonly #init: InstanceInit;
-  readonly #banks: Map<number, BankState>;
-  readonly #asids: AsidAllocator<MsmPagingTable>;
+  readonly #map: BankMap;
+  readonly #mover: BankMover;
   /** What blocked banks walk: nothing is ever mapped in it. */
   readonly #empty: ShortDescriptorTable;
 
@@ -54,38 +66,50 @@ export class MsmIommuInstance implements IommuInstance {
     this.#init = init;
     this.name = `msm-smmu ${platform.provider}`;
     this.provider = platform.provider;
-    this.capabilities = capabilitiesOf(config);
     this.tableKey = tableKeyOf(config);
-    this.#banks = bankStates(platform.contexts);
-    this.#asids = new AsidAllocator(world, config.lastAsid);
+    this.#map = new BankMap(platform);
+    this.capabilities = capabilitiesOf(config, this.#map.spares.length > 0);
     this.#empty = new ShortDescriptorTable(world, init.tables, config.format);
+    this.#mover = new BankMover(world, {
+      name: this.name,
+      tableKey: this.tableKey,
+      hardware: init.hardware,
+      config,
+      map: this.#map,
+      emptyTtbr0: this.#emptyTtbr0,
+    });
+    if (!config.stallFaults) return;
+    this.createProcessTable = (space) => new MsmProcessTable(space, config, this.tableKey);
+    this.resume = (context, outcome) => this.#resume(context, outcome);
   }
 
   /**
-   * Brings the hardware up with every context blocked. Streams are routed last, so none of them gets through a bank
-   * that is being reset. @throws LabError ENODEV when the sanity check fails; EIO when a clock does not start
+   * Brings the hardware up with every context blocked, in the bank it is wired to; the others are spare. Streams are
+   * routed last, so none of them gets through a bank that is being reset.
+   * @throws LabError ENODEV when the sanity check fails; EIO when a clock does not start
    */
   start(): void {
     const { platform, config, hardware } = this.#init;
-    const { format, stallFaults } = config;
+    const blocked = programOf(BLOCKED, this.#emptyTtbr0, config);
     hardware.powered((hw) => {
       if (config.fenceStreams) for (let mid = 0; mid <= LAST_MACHINE_ID; mid++) hw.fenceStream(mid);
       hw.resetInstance(platform.contextBanks);
       if (!hw.sanityCheck()) throw new LabError('ENODEV', `${this.name}: invalid PAR: no SMMU answers`);
-      for (const { bank, contexts } of this.#banks.values()) {
-        hw.configureBank(bank, config.interruptLine === 'secure' ? 0 : 1);
-        hw.programBank(bank, this.#emptyTtbr0, BLOCKED_ASID, { ...format, stallFaults });
-        for (const { machineIds } of contexts) for (const mid of machineIds) hw.configureStream(mid, bank);
+      for (const bank of this.#map.banks) hw.parkBank(bank, BLOCKED_ASID);
+      for (const { bank, contexts } of this.#map.states) {
+        hw.configureBank(bank, interruptIndexOf(config));
+        hw.programBank(bank, blocked);
+        for (const { machineIds } of contexts) for (const mid of machineIds) hw.routeStream(mid, bank);
       }
     });
   }
 
   /** Ends all translation: every context stays blocked, with nothing left to walk. Must not fail. */
   stop(): void {
-    for (const state of this.#banks.values()) this.#block(state);
+    for (const state of this.#map.states) this.#block(state);
     const isDone = this.#attempt('stop', () =>
       this.#init.hardware.powered((hw) => {
-        for (const { bank } of this.#banks.values()) hw.shutBank(bank);
+        for (const bank of this.#map.banks) hw.shutBank(bank, BLOCKED_ASID);
       }),
     );
     // A bank that could not be shut may still walk the empty table: it is kept.
@@ -107,7 +131,7 @@ export class MsmIommuInstance implements IommuInstance {
         streamId: strange,
       });
     }
-    return `bank ${state.bank}`;
+    return `bank ${state.wiredBank}`;
   }
 
   createPagingTable(): PagingTable {
@@ -121,26 +145,15 @@ export class MsmIommuInstance implements IommuInstance {
    */
   attach(endpoint: Endpoint, target: AttachTarget, previous: AttachTarget | undefined): void {
     const state = this.#stateOf(endpoint.context);
-    if (!isCurrent(state.current, target)) this.#move(state, target, 'retry');
+    if (!isCurrent(state.current, target)) this.#mover.move(state, target);
     if (previous === undefined) state.users++;
   }
 
-  /** Blocks the bank with its last endpoint; its clocks run, so it cannot fail. */
+  /** Blocks the context with its last endpoint; its clocks run, so it cannot fail. */
   release(endpoint: Endpoint, _previous: AttachTarget): void {
     const state = this.#stateOf(endpoint.context);
     state.users = Math.max(0, state.users - 1);
     if (state.users === 0) this.#block(state);
-  }
-
-  /**
-   * Decides about an access that a verdict `hold` left stalled.
-   * @throws LabError ENODEV on an unknown context, EINVAL when nothing is held there, EIO when a clock does not start
-   */
-  resume(context: string, outcome: 'retry' | 'terminate'): void {
-    const state = this.#stateOf(context);
-    if (!state.isHeld) throw new LabError('EINVAL', `nothing is held in ${context}`, { context });
-    this.#init.hardware.powered((hw) => hw.resume(state.bank, outcome));
-    state.isHeld = false;
   }
 
   /**
@@ -152,7 +165,7 @@ export class MsmIommuInstance implements IommuInstance {
     let isHandled = false;
     this.#attempt('interrupt', () => {
       isHandled = this.#init.hardware.powered((hw) =>
-        serviceFaults(hw, this.#banks.values(), (report) => this.#init.reportFault(this, report)),
+        serviceFaults(hw, this.#map, (report) => this.#init.reportFault(this, report)),
       );
     });
     return isHandled;
@@ -162,74 +175,27 @@ export class MsmIommuInstance implements IommuInstance {
     return ttbr0Of(this.#empty.root, this.#init.config.coherentWalk);
   }
 
+  #resume(context: string, outcome: 'retry' | 'terminate'): void {
+    const state = this.#stateOf(context);
+    const { heldIova } = state;
+    if (heldIova === undefined) throw new LabError('EINVAL', `nothing is held in ${context}`, { context });
+    this.#init.hardware.powered((hw) => endStall(hw, state, outcome, heldIova));
+  }
+
   #stateOf(context: string): BankState {
-    for (const state of this.#banks.values()) {
-      if (state.contexts.some((c) => c.context === context)) return state;
+    const state = this.#map.ofContext(context);
+    if (state === undefined) {
+      throw new LabError('ENODEV', `${this.name} has no context "${context}"`, { context });
     }
-    throw new LabError('ENODEV', `${this.name} has no context "${context}"`, { context });
-  }
-
-  /** Everything that can fail comes first: clocks, then ASID. */
-  #move(state: BankState, target: AttachTarget, heldAccess: 'retry' | 'terminate'): void {
-    const clocks = state.clocks ?? this.#init.hardware.hold();
-    const { hw } = clocks;
-    let next: Current;
-    try {
-      next = this.#prepare(hw, state, target);
-    } catch (error) {
-      if (state.clocks === undefined) clocks.release();
-      throw error;
-    }
-    this.#program(hw, state, next);
-    this.#leave(hw, state.current);
-    // What stalled under the old table may succeed under the new one; nobody of the old one decides any more.
-    if (state.isHeld) hw.resume(state.bank, heldAccess);
-    state.isHeld = false;
-    state.current = next;
-    state.clocks = next.kind === 'blocked' ? undefined : clocks;
-    if (state.clocks === undefined) clocks.release();
-  }
-
-  #prepare(hw: HardwareVerbs, state: BankState, target: AttachTarget): Current {
-    if (target.kind !== 'paging') return target;
-    const { table } = target;
-    if (!(table instanceof MsmPagingTable) || table.tableKey !== this.tableKey) {
-      throw new LabError('EINVAL', `${this.name} cannot walk tables of other hardware`);
-    }
-    const attachment = { hw, bank: state.bank, asid: this.#asids.acquire(table) };
-    try {
-      // Before the bank walks it: an unmap from now on must reach the bank.
-      table.join(attachment);
-    } catch (error) {
-      this.#asids.release(table);
-      throw error;
-    }
-    return { kind: 'paging', table, attachment };
-  }
-
-  #program(hw: HardwareVerbs, state: BankState, next: Current): void {
-    const { bank } = state;
-    if (next.kind === 'identity') return hw.enterBypass(bank, this.#emptyTtbr0, BLOCKED_ASID);
-    const ttbr0 = next.kind === 'paging' ? next.table.ttbr0 : this.#emptyTtbr0;
-    const asid = next.kind === 'paging' ? next.attachment.asid : BLOCKED_ASID;
-    if (state.current.kind === 'identity') hw.leaveBypass(bank, ttbr0, asid);
-    else hw.switchTable(bank, ttbr0, asid, TRANSIT_ASID);
-  }
-
-  #leave(hw: HardwareVerbs, left: Current): void {
-    if (left.kind !== 'paging') return;
-    const { table, attachment } = left;
-    if (this.#asids.isLastUser(table)) hw.invalidateAsid(attachment.bank, attachment.asid);
-    this.#asids.release(table);
-    table.leave(attachment);
+    return state;
   }
 
   #block(state: BankState): void {
-    if (!isCurrent(state.current, BLOCKED)) return this.#move(state, BLOCKED, 'terminate');
-    if (!state.isHeld) return;
+    if (!isCurrent(state.current, BLOCKED)) return this.#mover.move(state, BLOCKED);
+    const { heldIova } = state;
+    if (heldIova === undefined) return;
     this.#attempt('end a stall', () => {
-      this.#init.hardware.powered((hw) => hw.resume(state.bank, 'terminate'));
-      state.isHeld = false;
+      this.#init.hardware.powered((hw) => endStall(hw, state, 'terminate', heldIova));
     });
   }
 

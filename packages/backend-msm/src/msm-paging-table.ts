@@ -28,6 +28,8 @@ export class MsmPagingTable implements PagingTable {
   readonly #config: ResolvedMsmIommuConfig;
   readonly #table: ShortDescriptorTable;
   readonly #attachments = new Set<Attachment>();
+  /** The first attachment in each instance: made when one comes or goes, since every unmap asks for it. */
+  #onePerInstance: readonly Attachment[] = [];
   #isDestroyed = false;
 
   /**
@@ -61,11 +63,13 @@ export class MsmPagingTable implements PagingTable {
   join(attachment: Attachment): void {
     if (this.#isDestroyed) throw new LabError('EINVAL', 'the page table was destroyed');
     this.#attachments.add(attachment);
+    this.#onePerInstance = firstOfEach(this.#attachments);
   }
 
   /** The bank no longer walks the table, and the TLB holds nothing of it for that bank's sake. */
   leave(attachment: Attachment): void {
     this.#attachments.delete(attachment);
+    this.#onePerInstance = firstOfEach(this.#attachments);
   }
 
   mapPages(iova: number, address: number, pageSize: number, count: number, protection: Protection): void {
@@ -84,7 +88,7 @@ export class MsmPagingTable implements PagingTable {
       pageSize,
       count,
       (table, sizeBytes) => gather.freeLater(() => this.#memory.free(table, sizeBytes)),
-      (start, leafBytes) => gather.addRange(start, leafBytes, leafBytes),
+      (start, sizeBytes, leafBytes) => gather.addRange(start, sizeBytes, leafBytes),
     );
   }
 
@@ -99,7 +103,7 @@ export class MsmPagingTable implements PagingTable {
   }
 
   iovaToPhys(iova: number): PhysAddr | undefined {
-    return this.#table.lookup(iova)?.address;
+    return this.#table.addressOf(iova);
   }
 
   walk(iova: number): readonly WalkStep[] {
@@ -120,11 +124,9 @@ export class MsmPagingTable implements PagingTable {
    * a table another one stays on rests on the same. (The kernel's drivers write it in each bank.)
    */
   #invalidate(ranges: readonly InvalidationRange[]): void {
-    const pages = ranges.reduce((sum, range) => sum + pagesOf(range), 0);
-    const reached = new Set<HardwareVerbs>();
-    for (const { hw, bank, asid } of this.#attachments) {
-      if (reached.has(hw)) continue;
-      reached.add(hw);
+    let pages = 0;
+    for (const range of ranges) pages += pagesOf(range);
+    for (const { hw, bank, asid } of this.#onePerInstance) {
       if (pages > this.#config.maxPageInvalidations) hw.invalidateAsid(bank, asid);
       else {
         for (const range of ranges) {
@@ -133,6 +135,12 @@ export class MsmPagingTable implements PagingTable {
       }
     }
   }
+}
+
+function firstOfEach(attachments: Iterable<Attachment>): readonly Attachment[] {
+  const first = new Map<HardwareVerbs, Attachment>();
+  for (const attachment of attachments) if (!first.has(attachment.hw)) first.set(attachment.hw, attachment);
+  return [...first.values()];
 }
 
 function pagesOf(range: InvalidationRange): number {

@@ -2,6 +2,7 @@ import { describe, expect, test } from '@jest/globals';
 import { Device, type Resource } from '@iommu-lab/driver-core';
 import { PLATFORM_DATA, type MsmSmmuPlatformData } from '@iommu-lab/msm-bus';
 import { WINDOW_BYTES } from '@iommu-lab/smmu-hw/regs';
+import { MSM_2010 } from '@iommu-lab/page-table';
 import { MsmIommuDriver } from '../src/index.ts';
 import { PAGE_A, ROT_BASE, System } from './fixture.ts';
 
@@ -144,7 +145,7 @@ describe('remove', () => {
 
 describe('configuration', () => {
   test.each([
-    [{ generation: 'G3' as const }, 'EOPNOTSUPP'],
+    [{ format: MSM_2010 }, 'EOPNOTSUPP'],
     [{ lastAsid: 0 }, 'EINVAL'],
     [{ lastAsid: 255 }, 'EINVAL'],
     [{ maxPageInvalidations: -1 }, 'EINVAL'],

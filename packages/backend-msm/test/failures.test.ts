@@ -1,7 +1,7 @@
 import { describe, expect, test } from '@jest/globals';
 import { READ_WRITE, type IommuDomain } from '@iommu-lab/iommu-core';
 import { isLabError } from '@iommu-lab/machine';
-import { CONTEXT_REGISTERS, contextOffset } from '@iommu-lab/smmu-hw/regs';
+import { CONTEXT_REGISTERS, contextOffset, m2vcbrOffset } from '@iommu-lab/smmu-hw/regs';
 import { PAGE_A, PAGE_B, System } from './fixture.ts';
 
 /** What must be as before when an operation failed. */
@@ -11,9 +11,10 @@ function stateOf(system: System): unknown {
   system.world.clock.run(); // the faults of these accesses are served
   const registers: number[] = [];
   for (const smmu of [system.rot, system.mdp0]) {
-    for (const bank of [0, 1]) {
+    for (let bank = 0; bank < system.contextBanks; bank++) {
       for (const register of CONTEXT_REGISTERS) registers.push(smmu.read32(contextOffset(bank, register)));
     }
+    for (let mid = 0; mid < 5; mid++) registers.push(smmu.read32(m2vcbrOffset(mid)));
   }
   return {
     registers,
@@ -59,11 +60,15 @@ const CASES: readonly Case[] = [
   },
 ];
 
+/** In place, and through a spare bank. */
+const SWEEPS = [2, 3].flatMap((contextBanks) => CASES.map((each) => ({ ...each, contextBanks })));
+
 describe('when the nth step fails', () => {
-  test.each(CASES)('of $name, everything is as before', ({ run, sites }) => {
+  test.each(SWEEPS)('of $name, with $contextBanks banks, everything is as before', (sweep) => {
+    const { run, sites, contextBanks } = sweep;
     const hit = new Set<string>();
     for (let n = 1; ; n++) {
-      const system = new System({ config: { stallFaults: false } });
+      const system = new System({ contextBanks, config: { stallFaults: false } });
       const domain = system.mapped(system.devices.src, 'd', 0x1000, PAGE_A);
       const other = system.iommu.allocPagingDomain(system.devices.dst, 'other');
       other.map(0x2000, PAGE_B, 0x1000, READ_WRITE);

@@ -1,6 +1,6 @@
 /** A small SoC around the driver: real SMMUs, memory, cache, clocks and bus; the driver is reached from the outside. */
 import { Device, InterruptController } from '@iommu-lab/driver-core';
-import { Iommu, READ_WRITE, type IommuDomain } from '@iommu-lab/iommu-core';
+import { type DefaultDomainKind, Iommu, READ_WRITE, type IommuDomain } from '@iommu-lab/iommu-core';
 import { FrameAllocator, KernelTableMemory } from '@iommu-lab/kernel-mm';
 import {
   type AccessAttributes,
@@ -15,9 +15,9 @@ import {
   type PhysAddr,
 } from '@iommu-lab/machine';
 import { ClockTree, MsmBus, MsmDevice, PLATFORM_DATA, type MsmIommuContext } from '@iommu-lab/msm-bus';
-import { MsmSmmu } from '@iommu-lab/smmu-hw';
+import { MsmSmmu, type MsmSmmuConfig } from '@iommu-lab/smmu-hw';
 import { WINDOW_BYTES } from '@iommu-lab/smmu-hw/regs';
-import { MsmIommuDriver, type MsmIommuConfig } from '../src/index.ts';
+import { MsmIommuDriver, type MsmIommuConfig, type MsmIommuInstance } from '../src/index.ts';
 
 export const ROT_BASE = 0x07700000;
 export const MDP_BASE = 0x07500000;
@@ -47,6 +47,14 @@ const WIRING = [
 
 export interface SystemOptions {
   readonly config?: MsmIommuConfig;
+  /** Of each instance; 2 unless given, as many as contexts are wired to. With 3 each has a spare one. */
+  readonly contextBanks?: number;
+  /** How the hardware reads what the public sources leave open. */
+  readonly readings?: MsmSmmuConfig['readings'];
+  /** Sets of the CPU's cache; 64 unless given. */
+  readonly cacheSets?: number;
+  /** What devices are on by themselves; `blocked` unless given. */
+  readonly defaultDomain?: DefaultDomainKind;
   /** Table memory forgets to clean. */
   readonly forgetsClean?: boolean;
   readonly seed?: number;
@@ -77,6 +85,7 @@ export class System {
   readonly driver: MsmIommuDriver;
   readonly rot: MsmSmmu;
   readonly mdp0: MsmSmmu;
+  readonly contextBanks: number;
   readonly trace: TraceEntry[] = [];
   readonly interrupts: InterruptController;
   readonly devices: Record<'src' | 'dst' | 'vg' | 'rgb', MsmDevice>;
@@ -86,7 +95,7 @@ export class System {
     const { config = {}, forgetsClean = false } = options;
     this.world = new World({ seed: options.seed ?? 1 });
     const { world } = this;
-    const quiet = { lineBytes: 32, sets: 64, ways: 4, evictOneIn: 0, speculateOneIn: 0 };
+    const quiet = { lineBytes: 32, sets: options.cacheSets ?? 64, ways: 4, evictOneIn: 0, speculateOneIn: 0 };
     this.cache = new CpuCache(world, this.memory, quiet);
     this.clocks = new ClockTree(world, ['smmu_pclk', 'rot_axi', 'mdp_axi']);
     this.#mmio = new MmioBus(world);
@@ -94,9 +103,11 @@ export class System {
     this.frames = new FrameAllocator(world, [{ base: RAM_BASE + 0x800000, sizeBytes: 0x100000 }]);
     const coherent = config.coherentWalk === true || forgetsClean;
     this.tables = new KernelTableMemory(world, this.frames, this.cache.cached, this.cache, { coherent });
-    this.iommu = new Iommu(world, { defaultDomain: 'blocked' });
-    this.rot = this.#smmu('rot', ROT_BASE, 91, 'rot_axi');
-    this.mdp0 = this.#smmu('mdp0', MDP_BASE, 95, 'mdp_axi');
+    this.iommu = new Iommu(world, { defaultDomain: options.defaultDomain ?? 'blocked' });
+    this.contextBanks = options.contextBanks ?? 2;
+    const geometry = { contextBanks: this.contextBanks, readings: options.readings ?? {} };
+    this.rot = this.#smmu({ name: 'rot', ...geometry }, ROT_BASE, 91, 'rot_axi');
+    this.mdp0 = this.#smmu({ name: 'mdp0', ...geometry }, MDP_BASE, 95, 'mdp_axi');
     const services = { world, mmio: this.#traced(), interrupts: this.interrupts };
     this.bus = new MsmBus(services, WIRING, this.clocks);
     this.bus.onConfigure(this.iommu);
@@ -106,8 +117,8 @@ export class System {
       walkerMemory: this.memory,
       config,
     });
-    this.bus.addDevice(smmuDevice('rot', ROT_BASE, 91, 'rot_axi'));
-    this.bus.addDevice(smmuDevice('mdp0', MDP_BASE, 95, 'mdp_axi'));
+    this.bus.addDevice(smmuDevice('rot', ROT_BASE, 91, 'rot_axi', this.contextBanks));
+    this.bus.addDevice(smmuDevice('mdp0', MDP_BASE, 95, 'mdp_axi', this.contextBanks));
     if (options.withoutDriver !== true) this.bus.addDriver(this.driver);
     this.bus.addDriver({
       name: 'master',
@@ -121,6 +132,13 @@ export class System {
     };
     this.devices = { src: device('src'), dst: device('dst'), vg: device('vg'), rgb: device('rgb') };
     world.clock.run();
+  }
+
+  /** The instance behind the driver port. */
+  instance(provider: 'rot' | 'mdp0'): MsmIommuInstance {
+    const found = this.driver.instances.find((instance) => instance.provider === provider);
+    if (found === undefined) throw new Error(`no instance ${provider}`);
+    return found;
   }
 
   /** A domain for `device`, attached. */
@@ -164,14 +182,15 @@ export class System {
     return this.clocks.all().reduce((sum, gate) => sum + gate.enableCount, 0);
   }
 
-  #smmu(name: string, base: number, irq: number, coreClock: string): MsmSmmu {
+  #smmu(config: MsmSmmuConfig, base: number, irq: number, coreClock: string): MsmSmmu {
+    const { name } = config;
     const secureLine = new InterruptLine(`${name} secure`);
     const nonSecureLine = new InterruptLine(`${name} non-secure`);
     this.interrupts.connect(irq, secureLine);
     this.interrupts.connect(irq + 1, nonSecureLine);
     const { memory } = this;
     const wiring = { memory, snooped: this.cache.snooped, secureLine, nonSecureLine };
-    const smmu = new MsmSmmu(this.world, { name, contextBanks: 2 }, wiring);
+    const smmu = new MsmSmmu(this.world, config, wiring);
     this.#mmio.addWindow({
       name,
       base,
@@ -206,7 +225,13 @@ export class System {
   }
 }
 
-export function smmuDevice(provider: string, base: number, irq: number, coreClock: string): Device {
+export function smmuDevice(
+  provider: string,
+  base: number,
+  irq: number,
+  coreClock: string,
+  contextBanks: number,
+): Device {
   const device = new Device(`msm_iommu.${provider}`, {
     compatible: 'msm_iommu',
     resources: [
@@ -218,7 +243,7 @@ export function smmuDevice(provider: string, base: number, irq: number, coreCloc
   device.set(PLATFORM_DATA, {
     provider,
     contexts: CONTEXTS[provider] ?? [],
-    contextBanks: 2,
+    contextBanks,
     interfaceClock: 'smmu_pclk',
     coreClock,
   });

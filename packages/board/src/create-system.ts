@@ -61,17 +61,18 @@ export function createSystem(options: SystemOptions = {}): System {
   const dma = new DmaLayer(world, { iommu, frames, memory: cache, maintenance: cache });
   bus.onConfigure(iommu);
   bus.onConfigure(dma);
-  const system = new System({ soc, world, ...hardware, frames, tables, bus, iommu, dma });
+  // Not every IOMMU comes by a bind on this bus.
+  iommu.onInstanceRegistered(() => bus.retryDeferred());
+  const smmuDriver = new MsmIommuDriver({
+    iommu,
+    tables,
+    walkerMemory: coherentWalk ? cache.snooped : memory,
+    config: { coherentWalk },
+  });
+  const system = new System({ soc, world, ...hardware, frames, tables, bus, iommu, dma, smmuDriver });
 
   for (const driver of [vfeDriver, rotDriver, mdpDriver, gfx2dDriver, ijpegDriver]) bus.addDriver(driver);
-  bus.addDriver(
-    new MsmIommuDriver({
-      iommu,
-      tables,
-      walkerMemory: coherentWalk ? cache.snooped : memory,
-      config: { coherentWalk },
-    }),
-  );
+  bus.addDriver(smmuDriver);
   for (const row of soc.masters) bus.addDevice(masterDevice(row));
   for (const row of soc.smmus) bus.addDevice(smmuDevice(row));
   world.clock.run();

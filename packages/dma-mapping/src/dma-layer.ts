@@ -61,12 +61,16 @@ export class DmaLayer implements ConfigureHook {
 
   #pathOf(device: Device): DmaPath {
     const { iommu, frames, firstRamAddress } = this.#wiring;
-    const domain = device.endpoints.length > 0 ? iommu?.defaultDomainOf(device) : undefined;
+    const domain = device.endpoints.length > 0 ? iommu?.dmaMappingsOf(device) : undefined;
     if (domain?.kind !== 'paging') return new DirectPath(device.name, frames, firstRamAddress ?? 0);
     let space = this.#spaces.get(domain);
     if (space === undefined) {
       space = iovaSpaceOf(domain.capabilities);
       this.#spaces.set(domain, space);
+    }
+    for (const { kind, iova, sizeBytes } of iommu?.reservedRegionsOf?.(device) ?? []) {
+      // Where software maps doorbells is for owners of whole domains; the DMA API maps its own (iova_reserve_iommu_regions).
+      if (kind !== 'sw-msi') space.reserve(iova, sizeBytes);
     }
     return new IommuPath(this.#world, device.name, domain, space, frames);
   }

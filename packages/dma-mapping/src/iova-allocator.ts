@@ -34,6 +34,7 @@ export class IovaAllocator {
   /** Size of each range that is out, by its start. */
   readonly #allocated = new Map<number, number>();
   #allocatedBytes = 0;
+  #reservedBytes = 0;
 
   /** @throws LabError EINVAL when the granule is no power of two or no granule fits between the ends. */
   constructor(options: IovaAllocatorOptions) {
@@ -58,7 +59,7 @@ export class IovaAllocator {
 
   /** Bytes that are free, in however many pieces. */
   get freeBytes(): number {
-    return this.#end - this.start - this.#allocatedBytes;
+    return this.#end - this.start - this.#allocatedBytes - this.#reservedBytes;
   }
 
   /**
@@ -82,6 +83,22 @@ export class IovaAllocator {
       limit,
       freeBytes: this.freeBytes,
     });
+  }
+
+  /**
+   * Never hands the range out from now on, as far as it lies in the space and is not out; whole granules, rounded outward
+   * (reserve_iova).
+   */
+  reserve(start: number, sizeBytes: number): void {
+    const first = alignDown(start, this.granule);
+    const end = alignUp(start + sizeBytes, this.granule);
+    for (let i = this.#holes.length - 1; i >= 0; i--) {
+      const hole = this.#holes[i] as Hole;
+      const [from, to] = [Math.max(hole.start, first), Math.min(hole.end, end)];
+      if (from >= to) continue;
+      this.#reservedBytes += to - from;
+      this.#holes.splice(i, 1, ...split(hole, from, to));
+    }
   }
 
   /** Takes a range back. @throws LabError EINVAL unless it was handed out with that size. */

@@ -2,7 +2,7 @@
  * What this layer asks of its neighbours, as narrow ports. `Iommu` and `IommuDomain` of iommu-core and `FrameAllocator`
  * of kernel-mm satisfy them as they are; a test can plug something smaller.
  */
-import type { Device } from '@iommu-lab/driver-core';
+import type { Device, ReservedRegion } from '@iommu-lab/driver-core';
 import type { IommuCapabilities, Protection } from '@iommu-lab/iommu-core';
 import type { CacheMaintenance, Iova, MemoryPort, PhysAddr } from '@iommu-lab/machine';
 import type { SgEntry } from './dma-ops.ts';
@@ -12,7 +12,7 @@ export type IovaGeometry = Pick<IommuCapabilities, 'pageSizes' | 'aperture'>;
 
 /** The domain that a device's mappings go to. Ranges given to it are whole granules. */
 export interface DmaDomain {
-  readonly kind: 'paging' | 'identity' | 'blocked';
+  readonly kind: 'paging' | 'identity' | 'blocked' | 'sva';
   readonly capabilities: IovaGeometry;
   /** @throws LabError ENOMEM, EEXIST, EINVAL; nothing is mapped then. */
   map(iova: Iova, address: PhysAddr, sizeBytes: number, protection: Protection, by?: string): void;
@@ -22,9 +22,11 @@ export interface DmaDomain {
   unmap(iova: Iova, sizeBytes: number, by?: string): number;
 }
 
-/** Who knows the domain a device is in while nobody has asked for another one. */
+/** Who knows where a device is mapped while nobody has asked for another domain. */
 export interface DmaIommu {
-  defaultDomainOf(device: Device): DmaDomain | undefined;
+  dmaMappingsOf(device: Device): DmaDomain | undefined;
+  /** IOVAs that must not be handed out to the device; none unless given. */
+  reservedRegionsOf?(device: Device): readonly ReservedRegion[];
 }
 
 /** Where coherent memory comes from. */

@@ -1,7 +1,7 @@
 import { Device } from '@iommu-lab/driver-core';
 import { Iommu } from '@iommu-lab/iommu-core';
 import { FrameAllocator } from '@iommu-lab/kernel-mm';
-import { CpuCache, hex, PhysicalMemory, World } from '@iommu-lab/machine';
+import { CpuCache, hex, type PhysAddr, PhysicalMemory, World } from '@iommu-lab/machine';
 import { describe, expect, test } from '@jest/globals';
 import { DmaLayer, getDmaOps } from '../src/index.ts';
 import { FlatIommu } from './support/flat-iommu.ts';
@@ -44,6 +44,29 @@ describe('which way a device is mapped', () => {
     const first = getDmaOps(add('one')).mapSingle(ARENA, 64, 'to-device');
     const second = getDmaOps(add('two')).mapSingle(ARENA, 64, 'to-device');
     expect([first, second]).toEqual([FIRST_IOVA, FIRST_IOVA - 0x1000]);
+  });
+});
+
+describe('what is reserved', () => {
+  test('no mapping of the DMA API lies in a reserved region, and a boot frame buffer stays where it is', () => {
+    const world = new World();
+    const memory = new PhysicalMemory([{ base: ARENA, sizeBytes: 0x10000 }]);
+    const frames = new FrameAllocator(world, [{ base: ARENA, sizeBytes: 0x10000 }]);
+    const iommu = new Iommu(world);
+    iommu.registerInstance(new FlatIommu(world, memory, { isolation: 'shared' }));
+    const layer = new DmaLayer(world, { iommu, frames, memory: { cached: memory, uncached: memory } });
+    const display = new Device('display');
+    display.endpoints = [{ provider: 'flat', context: 'display', streamIds: [0] }];
+    display.reservedRegions = [{ name: 'splash', kind: 'direct', iova: ARENA, sizeBytes: 0x2000 }];
+    display.dmaMask = ARENA + 0x2fff;
+    iommu.configure(display);
+    layer.configure(display);
+    const ops = getDmaOps(display);
+    const mapped = [1, 2].map((page) =>
+      ops.mapSingle((ARENA + page * 0x1000) as PhysAddr, 4096, 'to-device'),
+    );
+    expect(mapped).toEqual([ARENA + 0x2000, ARENA - 0x1000]);
+    expect(iommu.defaultDomainOf(display)?.iovaToPhys(ARENA + 0x1004)).toBe(ARENA + 0x1004);
   });
 });
 

@@ -27,6 +27,17 @@ describe('limits', () => {
     expect(space.allocate(0x100000, 0xffffffff)).toBe(0xffe00000);
   });
 
+  test('a reserved range is never handed out, in whole granules and beside what is out', () => {
+    const space = new IovaAllocator({ granule: GRANULE, start: 0, last: 8 * GRANULE - 1 });
+    const top = space.allocate(GRANULE, 0xffffffff);
+    space.reserve(5 * GRANULE + 1, 3 * GRANULE);
+    expect(space.freeBytes).toBe(4 * GRANULE);
+    expect(space.allocate(GRANULE, 0xffffffff)).toBe(4 * GRANULE);
+    space.free(top, GRANULE);
+    expect(space.allocate(GRANULE, 0xffffffff)).toBe(top);
+    expect(space.allocate(GRANULE, 0xffffffff)).toBe(3 * GRANULE);
+  });
+
   test('spaces above 32 bits work', () => {
     const space = new IovaAllocator({ granule: GRANULE, start: 0, last: 2 ** 48 - 1 });
     expect(space.allocate(GRANULE, 2 ** 48 - 1)).toBe(2 ** 48 - GRANULE);

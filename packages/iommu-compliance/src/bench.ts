@@ -1,6 +1,13 @@
 /** A fixture with tools around it: domains, marked pages, DMA that is followed to its end, and faults that were reported. */
 import type { Device, Endpoint } from '@iommu-lab/driver-core';
-import type { Fault, Iommu, IommuCapabilities, IommuDomain, IommuInstance } from '@iommu-lab/iommu-core';
+import {
+  type Fault,
+  type Iommu,
+  type IommuCapabilities,
+  type IommuDomain,
+  type IommuInstance,
+  READ_WRITE,
+} from '@iommu-lab/iommu-core';
 import {
   type AccessAttributes,
   alignUp,
@@ -50,10 +57,13 @@ export class Bench {
   readonly isMirrored: boolean;
   /** Faults reported since the bench was made. */
   readonly faults: Fault[] = [];
+  /** Hears of steps that can fail. */
+  readonly onFailSite: (site: string) => void;
   #marks = 0;
 
-  constructor(fixture: ComplianceFixture) {
+  constructor(fixture: ComplianceFixture, onFailSite: (site: string) => void = () => undefined) {
     this.fixture = fixture;
+    this.onFailSite = onFailSite;
     this.world = fixture.world;
     this.iommu = fixture.iommu;
     for (const device of fixture.devices) {
@@ -114,6 +124,15 @@ export class Bench {
     return domain;
   }
 
+  /** A paging domain, attached, with a fresh page at the `index`th granule. */
+  serving(name: string, index: number = 0, side: Side = this.first): { domain: IommuDomain; page: number } {
+    const page = this.page();
+    this.markAt(page);
+    const domain = this.attached(name, side);
+    domain.map(this.iova(index), page, this.granule, READ_WRITE);
+    return { domain, page };
+  }
+
   /** Fresh RAM, zeroed at its first `MARK_BYTES`. */
   page(sizeBytes: number = this.granule, alignBytes: number = sizeBytes): number {
     const address = this.fixture.allocate(sizeBytes, alignBytes);
@@ -130,7 +149,7 @@ export class Bench {
 
   /** Puts a mark that no other place has at a physical address. @returns the mark */
   markAt(address: number): Uint8Array {
-    const mark = this.#mark();
+    const mark = this.newMark();
     this.store(address, mark);
     return mark;
   }
@@ -177,7 +196,7 @@ export class Bench {
 
   /** Demands that a DMA write at `iova` arrives at `address`. */
   demandWrites(side: Side | BusMaster, iova: number, address: number): void {
-    const mark = this.#mark();
+    const mark = this.newMark();
     const result = this.write(masterOf(side), iova, mark);
     const what = `${masterOf(side).name}: a write at ${hex(iova)}, mapped to ${hex(address)},`;
     demandEqual(result.state, 'done', `${what} ends`);
@@ -193,7 +212,7 @@ export class Bench {
   /** Demands that a DMA write at `iova` faults, and changes nothing at `address` when one is given. */
   demandWriteFaults(side: Side | BusMaster, iova: number, why: string, address?: number): void {
     const before = address === undefined ? undefined : this.markAt(address);
-    const { state, doneBytes } = this.write(masterOf(side), iova, this.#mark());
+    const { state, doneBytes } = this.write(masterOf(side), iova, this.newMark());
     const what = `a write at ${hex(iova)} (${why})`;
     demandEqual({ state, doneBytes }, { state: 'faulted', doneBytes: 0 }, what);
     if (address !== undefined) demandEqual(this.load(address), before, `${what} changes nothing`);
@@ -221,12 +240,13 @@ export class Bench {
   /** A granule full of one mark: whatever is read of it by a way around the tables is recognised. */
   #mirrorPage(): Uint8Array {
     const page = new Uint8Array(this.granule);
-    page.set(this.#mark());
+    page.set(this.newMark());
     for (let filled = MARK_BYTES; filled < page.length; filled *= 2) page.copyWithin(filled, 0, filled);
     return page;
   }
 
-  #mark(): Uint8Array {
+  /** Bytes that no other place has. */
+  newMark(): Uint8Array {
     const mark = new Uint8Array(MARK_BYTES);
     const view = new DataView(mark.buffer);
     this.#marks++;

@@ -17,6 +17,11 @@ export type Aspect =
   | 'faults'
   | 'errors'
   | 'teardown'
+  | 'hotplug'
+  | 'reserved-regions'
+  | 'dirty'
+  | 'address-space'
+  | 'process'
   | 'model-random'
   | 'fail-nth';
 
@@ -24,8 +29,11 @@ export interface Check {
   readonly aspect: Aspect;
   /** What holds for every backend. */
   readonly name: string;
-  /** Judges the backend in a fresh fixture. @throws ComplianceFailure, or whatever the backend throws */
-  run(fixture: ComplianceFixture, random?: RandomSettings): void;
+  /**
+   * Judges the backend in a fresh fixture. @param onFailSite hears of each step that was made to fail, or could be
+   * @throws ComplianceFailure, or whatever the backend throws
+   */
+  run(fixture: ComplianceFixture, random?: RandomSettings, onFailSite?: (site: string) => void): void;
 }
 
 /** The checks of one aspect, by what they hold. */
@@ -36,8 +44,8 @@ export function defineAspect(
   return Object.entries(checks).map(([name, judge]) => ({
     aspect,
     name,
-    run(fixture, random = {}) {
-      judge(new Bench(fixture), random);
+    run(fixture, random = {}, onFailSite) {
+      judge(new Bench(fixture, onFailSite), random);
     },
   }));
 }

@@ -1,7 +1,7 @@
 /** Fails the 1st, 2nd, ... nth step of an operation and looks at what is left behind. */
-import type { IommuDomain } from '@iommu-lab/iommu-core';
+import type { IommuDomain, MappingRecord } from '@iommu-lab/iommu-core';
 import { isLabError } from '@iommu-lab/machine';
-import type { Bench } from './bench.ts';
+import type { Bench, Side } from './bench.ts';
 import { caught, demand, demandEqual, describe } from './demand.ts';
 
 /** No operation has as many steps that can fail. */
@@ -10,24 +10,27 @@ const MOST_STEPS = 1000;
 export interface Sweep {
   readonly act: () => void;
   readonly undo: () => void;
-  /** IOVAs at which both devices read, before and after. */
+  /** IOVAs at which the devices read, before and after. */
   readonly probes?: readonly number[];
+  /** Devices that read there; both of the fixture unless given. */
+  readonly sides?: readonly Side[];
+  /** What else must be as before, as plain data. */
+  readonly look?: () => unknown;
 }
 
 /** Fails each step of `act` in turn and compares what is left with what was there. */
 export function sweep(
   bench: Bench,
   domains: readonly IommuDomain[],
-  { act, undo, probes = [] }: Sweep,
+  { act, undo, probes = [], sides = bench.sides, look: lookElsewhere = () => null }: Sweep,
 ): void {
-  const look = (): unknown => snapshot(bench, domains, probes);
+  const look = (): unknown => ({ ...snapshot(bench, domains, probes, sides), more: lookElsewhere() });
   const before = look();
   for (let n = 1; n <= MOST_STEPS; n++) {
     bench.world.failpoints.failNth(n);
     const error = caught(act);
     const { hasFired } = bench.world.failpoints;
-    const site = [...bench.world.failpoints.hits().keys()].at(-1);
-    bench.world.failpoints.reset();
+    const site = reportSites(bench);
     if (error === undefined) undo();
     else
       demand(
@@ -54,7 +57,7 @@ export function neverFails(bench: Bench, { prepare, act, verify }: Removal): voi
     bench.world.failpoints.failNth(n);
     const error = caught(act);
     const { hasFired } = bench.world.failpoints;
-    bench.world.failpoints.reset();
+    reportSites(bench);
     demand(error === undefined, `step ${n} failed and it threw: ${describe(error)}`);
     verify();
     if (!hasFired) return;
@@ -62,23 +65,45 @@ export function neverFails(bench: Bench, { prepare, act, verify }: Removal): voi
   demand(false, `the operation has fewer than ${MOST_STEPS} steps that can fail`);
 }
 
+/** Reports the steps that were reached, and lets none fail any more. @returns the last of them: the one that failed */
+function reportSites(bench: Bench): string | undefined {
+  const sites = [...bench.world.failpoints.hits().keys()];
+  bench.world.failpoints.reset();
+  for (const site of sites) bench.onFailSite(site);
+  return sites.at(-1);
+}
+
+/** Mappings as plain data. */
+export function plainMappings(mappings: readonly MappingRecord[]): readonly object[] {
+  return mappings.map(({ iova, address, sizeBytes }) => ({ iova, address, sizeBytes }));
+}
+
 /** All that can be seen from outside: memory in use, mappings, domains, groups, and what DMA gets. */
-function snapshot(bench: Bench, domains: readonly IommuDomain[], probes: readonly number[]): unknown {
+function snapshot(
+  bench: Bench,
+  domains: readonly IommuDomain[],
+  probes: readonly number[],
+  sides: readonly Side[],
+): object {
   const { iommu, fixture } = bench;
   return {
     allocatedTableBytes: fixture.allocatedTableBytes(),
+    live: iommu.domains.map((domain) => domain.name),
     domains: domains.map((domain) => ({
       name: domain.name,
       tableBytes: domain.tableBytes,
-      mappings: domain.mappings().map(({ iova, address, sizeBytes }) => ({ iova, address, sizeBytes })),
+      mappings: plainMappings(domain.mappings()),
       leadsTo: probes.map((iova) => domain.iovaToPhys(iova) ?? null),
     })),
     groups: iommu.groups.map((group) => ({
       devices: group.devices.map((d) => d.name),
       domain: group.domain.name,
+      endpoints: group.devices.map((d) =>
+        d.endpoints.map((e) => iommu.domainOf(d, `${e.provider}:${e.context}`)?.name ?? null),
+      ),
       owner: group.owner ?? null,
     })),
-    dma: bench.sides.map((side) =>
+    dma: sides.map((side) =>
       probes.map((iova) => {
         const { state, data } = bench.read(side.master, iova);
         return state === 'done' ? data : state;

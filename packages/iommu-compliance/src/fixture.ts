@@ -1,6 +1,6 @@
 /** What a backend must supply to be judged: a small running system around it. */
 import type { Device } from '@iommu-lab/driver-core';
-import type { Iommu } from '@iommu-lab/iommu-core';
+import type { Iommu, ProcessSpace } from '@iommu-lab/iommu-core';
 import type { AccessAttributes, BusMaster, MemoryPort, World } from '@iommu-lab/machine';
 
 /** One system with the backend in it. Each check gets a new one. */
@@ -24,8 +24,27 @@ export interface ComplianceFixture {
   allocate(sizeBytes: number, alignBytes: number): number;
   /** Bytes of memory that page tables occupy now, by whoever provides it: the kit looks for leaks here. */
   allocatedTableBytes(): number;
+  /**
+   * A process with nothing mapped, in a format that the manifest names. Given where `processFormats` is not empty; its own
+   * tables do not count in `allocatedTableBytes`.
+   */
+  createProcess?(name: string): ComplianceProcess;
   /** Lets everything happen that is under way (interrupt handlers, retries): `world.clock.run()`. */
   settle(): void;
+}
+
+/** A process as the kit uses it: what a device sees of it, and what its program does. */
+export interface ComplianceProcess extends ProcessSpace {
+  /** Maps zeroed memory, which comes at first touch when `lazy`. @returns its address */
+  mmap(sizeBytes: number, options?: { readonly lazy?: boolean; readonly readOnly?: boolean }): number;
+  /** Unmaps what one `mmap` mapped. */
+  munmap(address: number, sizeBytes: number): void;
+  /** Reads as the process does. */
+  read(address: number, into: Uint8Array): void;
+  /** Writes as the process does. */
+  write(address: number, from: Uint8Array): void;
+  /** Ends the process. */
+  exit(): void;
 }
 
 /** A backend as the kit takes it. */
@@ -37,6 +56,8 @@ export interface BackendUnderTest {
   destroy?(fixture: ComplianceFixture): void;
   /** How the random checks are run. */
   readonly random?: RandomSettings;
+  /** Run nothing more once a check has failed: only whether all pass is asked for. */
+  readonly stopAtFirst?: boolean;
 }
 
 export interface RandomSettings {

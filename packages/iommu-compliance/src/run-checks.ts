@@ -11,11 +11,14 @@ export interface CheckResult {
   readonly error: unknown;
 }
 
-/** Runs one check on a fixture of its own, and takes that down. @throws what the check throws */
-export function runCheck(backend: BackendUnderTest, check: Check): void {
+/**
+ * Runs one check on a fixture of its own, and takes that down. @param onFailSite hears of each step that could be made to
+ * fail @throws what the check throws
+ */
+export function runCheck(backend: BackendUnderTest, check: Check, onFailSite?: (site: string) => void): void {
   const fixture = backend.create();
   try {
-    check.run(fixture, backend.random);
+    check.run(fixture, backend.random, onFailSite);
   } finally {
     fixture.world.failpoints.reset();
     backend.destroy?.(fixture);
@@ -32,4 +35,17 @@ export function runComplianceChecks(
     name: check.name,
     error: caught(() => runCheck(backend, check)),
   }));
+}
+
+/**
+ * The failpoints that the aspect `fail-nth` reaches, hence made to fail one by one: sorted, each once. A backend's test pins
+ * them, so that a step that is new, or no longer reached, shows.
+ * @throws what a check throws
+ */
+export function failSites(backend: BackendUnderTest): readonly string[] {
+  const sites = new Set<string>();
+  for (const check of COMPLIANCE_CHECKS) {
+    if (check.aspect === 'fail-nth') runCheck(backend, check, (site) => sites.add(site));
+  }
+  return [...sites].sort();
 }

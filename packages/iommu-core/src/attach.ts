@@ -4,19 +4,29 @@
  * A binding that was attached once is never without a domain.
  */
 import { isLabError, LabError, type World } from '@iommu-lab/machine';
-import { canServe } from './common-capabilities.ts';
 import { internalsOf, type IommuDomain } from './domain.ts';
 import type { Binding } from './group.ts';
+import { requiresDirect } from './reserved-regions.ts';
+
+/** Which domain a binding goes to. */
+export type DomainOf = (binding: Binding) => IommuDomain;
 
 /**
  * Checks that `domain` can translate `binding`.
- * @throws LabError EINVAL when it was freed or made for other hardware, EOPNOTSUPP when the hardware has no pass-through
+ * @throws LabError EINVAL when it was freed or made for other hardware, or would block a device that must always reach its
+ * `direct` regions; EOPNOTSUPP when the hardware has no pass-through; ENODEV when the IOMMU has been removed
  */
 export function checkCompatible(domain: IommuDomain, binding: Binding): void {
-  const { isFreed, tableKey } = internalsOf(domain);
+  const { isFreed, accepts } = internalsOf(domain);
   const { instance, device } = binding;
   const details = { domain: domain.name, device: device.name, instance: instance.name };
   if (isFreed) throw new LabError('EINVAL', `domain ${domain.name} has been freed`, details);
+  if (binding.isGone) {
+    throw new LabError('ENODEV', `${instance.name}, in front of ${device.name}, has been removed`, details);
+  }
+  if (domain.kind === 'blocked' && requiresDirect(binding)) {
+    throw new LabError('EINVAL', `${device.name} cannot be blocked: it has direct regions`, details);
+  }
   if (domain.kind === 'identity' && !instance.capabilities.identity) {
     throw new LabError(
       'EOPNOTSUPP',
@@ -24,8 +34,7 @@ export function checkCompatible(domain: IommuDomain, binding: Binding): void {
       details,
     );
   }
-  if (domain.kind !== 'paging') return;
-  if (instance.tableKey !== tableKey || !canServe(instance.capabilities, domain.capabilities)) {
+  if (!accepts(instance)) {
     throw new LabError(
       'EINVAL',
       `${instance.name}, in front of ${device.name}, cannot use the tables of ${domain.name}`,
@@ -34,16 +43,25 @@ export function checkCompatible(domain: IommuDomain, binding: Binding): void {
   }
 }
 
+/** @throws LabError EINVAL for a process's domain: only `bindProcess` knows whom to stop when the process ends */
+export function refuseProcess({ kind, name }: IommuDomain): void {
+  if (kind !== 'sva') return;
+  throw new LabError('EINVAL', `the domain ${name} is a process's: bindProcess attaches to it`, {
+    domain: name,
+  });
+}
+
 /**
- * Moves all bindings to `domain`, or leaves all where they are. The order is the bindings'; a failure takes those that
+ * Moves each binding to its domain, or leaves all where they are. The order is the bindings'; a failure takes those that
  * moved back in reverse.
  * @throws LabError as `checkCompatible` and the driver port's `attach`
  */
-export function attachAll(world: World, bindings: readonly Binding[], domain: IommuDomain): void {
-  for (const binding of bindings) checkCompatible(domain, binding);
+export function attachAll(world: World, bindings: readonly Binding[], domainOf: DomainOf): void {
+  for (const binding of bindings) checkCompatible(domainOf(binding), binding);
   const moved: { readonly binding: Binding; readonly from: IommuDomain | undefined }[] = [];
   try {
     for (const binding of bindings) {
+      const domain = domainOf(binding);
       const from = binding.domain;
       if (from === domain) continue;
       if (world.fail('iommu-core.attach')) {
@@ -63,7 +81,7 @@ export function attachAll(world: World, bindings: readonly Binding[], domain: Io
 
 /** Moves a binding to `domain` whatever happens: if the hardware refuses, its streams are blocked and it is reported. */
 export function mustAttach(world: World, binding: Binding, domain: IommuDomain): void {
-  if (binding.domain === domain) return;
+  if (binding.domain === domain || binding.isGone) return;
   try {
     program(binding, domain);
   } catch (error) {

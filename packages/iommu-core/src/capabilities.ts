@@ -17,8 +17,9 @@ export interface IommuCapabilities {
   /** Untranslated pass-through of one endpoint. */
   readonly identity: boolean;
   /**
-   * How a running master is moved from one table to another. `atomic`: one routing write; `old-or-new`: each access
-   * sees one of the two; `disruptive`: accesses in between are refused.
+   * How a running master is moved from one table to another. `atomic`: at one moment, after which no access of a stream
+   * sees the old one; `old-or-new`: each access sees one of the two, the old one may come after the new one;
+   * `disruptive`: accesses in between are refused.
    */
   readonly switchKind: 'atomic' | 'old-or-new' | 'disruptive';
   /** The walker sees the CPU's cache. */
@@ -29,4 +30,9 @@ export interface IommuCapabilities {
   readonly pasids: number;
   readonly dirtyTracking: boolean;
   readonly nesting: boolean;
+  /**
+   * Formats of processes' tables that it walks (`armv7-short`); empty: a device cannot work in a process's address
+   * space. An instance that names one can stall, too: a page that is not there is brought in.
+   */
+  readonly processFormats: readonly string[];
 }

@@ -14,6 +14,14 @@ export const NO_MAPPINGS: IommuCapabilities = {
   pasids: 0,
   dirtyTracking: false,
   nesting: false,
+  processFormats: [],
+};
+
+/** Stands for the capabilities of an address space that spans no hardware yet: whatever is mapped is kept for what comes. */
+export const ANYTHING: IommuCapabilities = {
+  ...NO_MAPPINGS,
+  pageSizes: [1],
+  permissions: { readOnly: true, writeOnly: true, noExec: true, privileged: true },
 };
 
 const SWITCH_KINDS = ['disruptive', 'old-or-new', 'atomic'] as const;
@@ -40,7 +48,19 @@ export function commonCapabilities(a: IommuCapabilities, b: IommuCapabilities): 
     pasids: Math.min(a.pasids, b.pasids),
     dirtyTracking: a.dirtyTracking && b.dirtyTracking,
     nesting: a.nesting && b.nesting,
+    processFormats: a.processFormats.filter((format) => b.processFormats.includes(format)),
   };
+}
+
+/** Whether one paging domain can serve all of them. */
+export function isOneKind(
+  instances: readonly { readonly tableKey: string; readonly capabilities: IommuCapabilities }[],
+): boolean {
+  const [first, ...rest] = instances;
+  if (first === undefined || rest.some((i) => i.tableKey !== first.tableKey)) return false;
+  return (
+    rest.reduce((sum, i) => commonCapabilities(sum, i.capabilities), first.capabilities).pageSizes.length > 0
+  );
 }
 
 /** Whether hardware with `mine` can keep every promise about mappings that `promised` makes. */
@@ -51,6 +71,7 @@ export function canServe(mine: IommuCapabilities, promised: IommuCapabilities): 
     mine.aperture.start <= promised.aperture.start &&
     mine.aperture.last >= promised.aperture.last &&
     mine.lastPhysAddr >= promised.lastPhysAddr &&
+    (mine.dirtyTracking || !promised.dirtyTracking) &&
     rights.every((right) => mine.permissions[right] || !promised.permissions[right])
   );
 }

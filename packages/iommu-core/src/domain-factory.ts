@@ -1,9 +1,11 @@
-/** Makes domains: the two static ones, paging domains, and the one a new group starts with. */
+/** Makes domains: the two static ones, paging domains, processes' domains, and the one a new group starts with. */
 import type { Device } from '@iommu-lab/driver-core';
-import { LabError, type World } from '@iommu-lab/machine';
-import { commonCapabilities, NO_MAPPINGS } from './common-capabilities.ts';
-import { internalsOf, IommuDomain } from './domain.ts';
+import { assert, LabError, type World } from '@iommu-lab/machine';
+import { canServe, commonCapabilities, isOneKind, NO_MAPPINGS } from './common-capabilities.ts';
+import { type DomainInit, type FaultHandler, internalsOf, IommuDomain } from './domain.ts';
+import type { IommuInstance } from './driver-port.ts';
 import type { Binding, GroupState } from './group.ts';
+import type { ProcessSpace } from './process-space.ts';
 
 /** `dma`: a paging domain for the DMA API; `identity`: no translation; `blocked`: no access. */
 export type DefaultDomainKind = 'dma' | 'identity' | 'blocked';
@@ -17,7 +19,7 @@ export class DomainFactory {
   readonly #world: World;
   readonly #defaultKind: DefaultDomainKind;
   readonly #groups: readonly GroupState[];
-  readonly #paging = new Set<IommuDomain>();
+  readonly #live = new Set<IommuDomain>();
   #count = 0;
 
   /** @param groups the live list of groups: who uses a domain is read from it */
@@ -29,82 +31,125 @@ export class DomainFactory {
     this.blocked = this.#static('blocked');
   }
 
-  /** Paging domains that are not freed, oldest first. */
+  /** Paging domains and processes' domains that are not freed, oldest first. */
   live(): readonly IommuDomain[] {
-    for (const domain of this.#paging) if (internalsOf(domain).isFreed) this.#paging.delete(domain);
-    return [...this.#paging];
+    for (const domain of this.#live) if (internalsOf(domain).isFreed) this.#live.delete(domain);
+    return [...this.#live];
   }
 
-  /** Paging domains that `device` uses, or that nobody uses; oldest first. */
+  /** Domains that `device` uses, or that nobody uses; oldest first. */
   notUsedByOthers(device: Device | undefined): readonly IommuDomain[] {
     const others = this.#groups.filter((g) => device === undefined || !g.devices.includes(device));
     return this.live().filter((domain) =>
-      others.every((g) => g.defaultDomain !== domain && g.bindings.every((b) => b.domain !== domain)),
+      others.every((g) => g.bindings.every((b) => b.home !== domain && b.domain !== domain)),
     );
   }
 
-  /** @throws LabError EOPNOTSUPP for what the hardware or this model has not, ENOMEM */
+  /** @throws LabError EOPNOTSUPP for what the hardware or this model has not, EINVAL for a process's, ENOMEM */
   allocate(bindings: readonly Binding[], kind: DomainRequest, name?: string): IommuDomain {
-    if (kind === 'paging') return this.paging(bindings, name);
+    if (kind === 'paging')
+      return this.paging(
+        bindings.map((b) => b.instance),
+        name,
+      );
     if (kind === 'blocked') return this.blocked;
     if (kind === 'identity') {
       const refusing = bindings.find((b) => !b.instance.capabilities.identity);
       if (refusing === undefined) return this.identity;
       throw new LabError('EOPNOTSUPP', `${refusing.instance.name} has no pass-through`, { kind });
     }
-    throw new LabError('EOPNOTSUPP', `domains of kind ${kind} are not supported yet`, { kind });
+    if (kind === 'sva') {
+      const refusing = bindings.find((b) => b.instance.capabilities.processFormats.length === 0);
+      if (refusing === undefined)
+        throw new LabError('EINVAL', 'a process has its domain from bindProcess', { kind });
+      throw new LabError('EOPNOTSUPP', `${refusing.instance.name} cannot walk a process's tables`, { kind });
+    }
+    // A nested domain is a guest's own table under one of these. No hardware here walks two stages.
+    throw new LabError('EOPNOTSUPP', 'no IOMMU here has a second stage', { kind });
   }
 
-  /** A paging domain that all of `bindings` can use. @throws LabError EOPNOTSUPP when there can be none, ENOMEM */
-  paging(bindings: readonly Binding[], name?: string): IommuDomain {
-    const [first, ...rest] = bindings.map((b) => b.instance);
+  /** A paging domain that all of `instances` can use. @throws LabError EOPNOTSUPP when there can be none, ENOMEM */
+  paging(instances: readonly IommuInstance[], name?: string): IommuDomain {
+    const [first, ...rest] = instances;
     if (first === undefined) throw new LabError('ENODEV', 'a paging domain is made for a device');
-    const odd = rest.find((i) => i.tableKey !== first.tableKey);
-    const capabilities = rest.reduce((sum, i) => commonCapabilities(sum, i.capabilities), first.capabilities);
-    if (odd !== undefined || capabilities.pageSizes.length === 0) {
+    if (!isOneKind(instances)) {
+      const names = instances.map((i) => i.name);
       throw new LabError(
         'EOPNOTSUPP',
-        `one domain cannot span ${first.name} and ${(odd ?? rest[0] ?? first).name}: I/O address spaces over incompatible IOMMUs are not supported yet`,
-        { instances: [first.name, ...rest.map((i) => i.name)] },
+        `one domain cannot span ${names.join(' and ')}: an I/O address space can`,
+        {
+          instances: names,
+        },
       );
     }
-    if (this.#world.fail('iommu-core.domain')) throw new LabError('ENOMEM', 'no memory for a domain');
-    const domain: IommuDomain = new IommuDomain(this.#world, {
+    const capabilities = rest.reduce((sum, i) => commonCapabilities(sum, i.capabilities), first.capabilities);
+    this.#fail();
+    return this.#keep({
       name: name ?? `paging-${this.#count++}`,
       target: { kind: 'paging', table: first.createPagingTable() },
       capabilities,
-      tableKey: first.tableKey,
-      users: () => this.#usersOf(domain),
+      accepts: (instance) =>
+        instance.tableKey === first.tableKey && canServe(instance.capabilities, capabilities),
     });
-    this.#paging.add(domain);
-    return domain;
   }
 
-  /** What a new group of `device` starts with. Identity the hardware has not becomes `dma`, and that is reported. */
-  makeDefault(bindings: readonly Binding[], device: Device): IommuDomain {
-    if (this.#defaultKind === 'blocked') return this.blocked;
-    if (this.#defaultKind === 'identity') {
-      if (bindings.every((b) => b.instance.capabilities.identity)) return this.identity;
-      this.#world.emit('iommu:default_domain_changed', {
-        device: device.name,
-        wanted: 'identity',
-        is: 'dma',
-      });
+  /**
+   * A domain in which `instance` walks the tables of a process.
+   * @throws LabError EOPNOTSUPP when it cannot, ENOMEM
+   */
+  process(instance: IommuInstance, space: ProcessSpace, handler: FaultHandler): IommuDomain {
+    const { capabilities, name } = instance;
+    if (!capabilities.processFormats.includes(space.tableFormat)) {
+      throw new LabError(
+        'EOPNOTSUPP',
+        `${name} cannot walk the ${space.tableFormat} tables of ${space.name}`,
+        {
+          instance: name,
+          format: space.tableFormat,
+        },
+      );
     }
-    return this.paging(bindings, `dma:${device.name}`);
+    this.#fail();
+    const table = instance.createProcessTable?.(space);
+    assert(table !== undefined, 'a backend that walks the tables of processes has the operation for it');
+    return this.#keep({
+      name: `sva:${space.name}:${instance.provider}`,
+      target: { kind: 'sva', table },
+      capabilities: { ...capabilities, aperture: { start: 0, last: space.userEnd - 1 } },
+      accepts: (other) => other === instance,
+      process: space,
+      handler,
+    });
   }
 
-  /** Frees a default domain whose group has gone. */
-  discard(domain: IommuDomain): void {
-    domain.free();
-    this.#paging.delete(domain);
+  /**
+   * What kind of domain a new group of `device` starts with. Identity that the hardware has not becomes `dma`, and that is
+   * reported.
+   */
+  defaultKind(instances: readonly IommuInstance[], device: Device): DefaultDomainKind {
+    if (this.#defaultKind !== 'identity' || instances.every((i) => i.capabilities.identity))
+      return this.#defaultKind;
+    this.#world.emit('iommu:default_domain_changed', { device: device.name, wanted: 'identity', is: 'dma' });
+    return 'dma';
+  }
+
+  #fail(): void {
+    if (this.#world.fail('iommu-core.domain')) throw new LabError('ENOMEM', 'no memory for a domain');
+  }
+
+  #keep(init: Omit<DomainInit, 'users'>): IommuDomain {
+    const domain: IommuDomain = new IommuDomain(this.#world, { ...init, users: () => this.#usersOf(domain) });
+    this.#live.add(domain);
+    return domain;
   }
 
   #usersOf(domain: IommuDomain): readonly string[] {
     const users = new Set<string>();
     for (const group of this.#groups) {
-      for (const b of group.bindings) if (b.domain === domain) users.add(b.device.name);
-      if (group.defaultDomain === domain) users.add(`group ${group.id}`);
+      for (const { device, domain: current, home } of group.bindings) {
+        if (current === domain) users.add(device.name);
+        if (home === domain) users.add(`group ${group.id}`);
+      }
     }
     return [...users];
   }
@@ -114,7 +159,7 @@ export class DomainFactory {
       name: kind,
       target: { kind },
       capabilities: NO_MAPPINGS,
-      tableKey: undefined,
+      accepts: () => true,
       users: () => [],
     });
   }

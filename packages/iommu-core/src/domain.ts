@@ -1,24 +1,34 @@
 /**
- * A domain: one translation regime. Only a paging domain has mappings; identity and blocked are static.
+ * A domain: one translation regime. Only a paging domain has mappings; identity and blocked are static, and what an sva
+ * domain translates by is a process's own.
  *
  * The order of every operation: check, change the tables, tell the hardware, write the journal, report. A map is all
  * or nothing; an unmap goes as far as something is mapped (drivers/iommu/iommu.c, iommu_map, __iommu_unmap).
  */
 import { assert, hex, LabError, type PhysAddr, type World } from '@iommu-lab/machine';
 import type { IommuCapabilities } from './capabilities.ts';
-import type { AttachTarget, FaultVerdict, PagingTable } from './driver-port.ts';
-import type { Fault } from './fault.ts';
+import type { AttachTarget, FaultVerdict, IommuInstance, PagingTable } from './driver-port.ts';
+import type { Fault } from './faults/fault.ts';
 import { Gather } from './gather.ts';
 import { MappingJournal, type MappingRecord, type NewMapping } from './mapping-journal.ts';
 import { checkIovaRange, checkPhysRange, grantedProtection } from './mapping-rules.ts';
 import { mergeEntries, type ScatterEntry } from './merge-entries.ts';
+import type { ProcessSpace } from './process-space.ts';
 import { formatProtection, type Protection } from './protection.ts';
 import { nextPiece, pageAround, type Piece, splitRange } from './split-range.ts';
 
-export type DomainKind = 'paging' | 'identity' | 'blocked';
+export type DomainKind = 'paging' | 'identity' | 'blocked' | 'sva';
 
 /** Looks at a fault in a domain. @returns the verdict, or undefined to leave it to the next. */
 export type FaultHandler = (fault: Fault) => FaultVerdict | undefined;
+
+/** A page that was written. */
+export interface DirtyPage {
+  readonly iova: number;
+  readonly sizeBytes: number;
+}
+
+type DirtyTable = Required<Pick<PagingTable, 'setDirtyTracking' | 'visitDirty'>> & Pick<PagingTable, 'sync'>;
 
 /** Who a mapping is by when its caller gave no label. */
 export const UNLABELLED = '(no label)';
@@ -28,8 +38,11 @@ export interface DomainInit {
   readonly name: string;
   readonly target: AttachTarget;
   readonly capabilities: IommuCapabilities;
-  /** Instances of this key accept the domain's table; undefined: not a paging domain. */
-  readonly tableKey: string | undefined;
+  /** Whether an instance can translate by it. */
+  readonly accepts: (instance: IommuInstance) => boolean;
+  /** Whose address space an sva domain is. */
+  readonly process?: ProcessSpace;
+  readonly handler?: FaultHandler;
   /** Who has the domain as current or default, for people; empty when it may be freed. */
   readonly users: () => readonly string[];
 }
@@ -37,7 +50,8 @@ export interface DomainInit {
 /** The core's own view of a domain; not for its users. */
 export interface DomainInternals {
   readonly target: AttachTarget;
-  readonly tableKey: string | undefined;
+  readonly accepts: (instance: IommuInstance) => boolean;
+  readonly process: ProcessSpace | undefined;
   readonly journal: MappingJournal;
   readonly handler: FaultHandler | undefined;
   readonly isFreed: boolean;
@@ -55,11 +69,13 @@ export class IommuDomain {
   readonly #journal = new MappingJournal();
   #handler: FaultHandler | undefined;
   #isFreed = false;
+  #isTracking = false;
 
   static {
     internalsOf = (domain) => ({
       target: domain.#init.target,
-      tableKey: domain.#init.tableKey,
+      accepts: domain.#init.accepts,
+      process: domain.#init.process,
       journal: domain.#journal,
       handler: domain.#handler,
       isFreed: domain.#isFreed,
@@ -70,12 +86,13 @@ export class IommuDomain {
   constructor(world: World, init: DomainInit) {
     this.#world = world;
     this.#init = init;
+    this.#handler = init.handler;
     this.kind = init.target.kind;
     this.name = init.name;
     this.capabilities = init.capabilities;
   }
 
-  /** Bytes of memory the tables occupy; 0 for a static or freed domain. */
+  /** Bytes of memory the domain's own tables occupy; 0 for a static, sva or freed domain. */
   get tableBytes(): number {
     const { target } = this.#init;
     return target.kind === 'paging' && !this.#isFreed ? target.table.tableBytes : 0;
@@ -122,7 +139,8 @@ export class IommuDomain {
     const table = this.#table();
     const granted = grantedProtection(this.capabilities, protection);
     const runs = mergeEntries(entries);
-    const sizeBytes = runs.reduce((sum, run) => sum + run.length, 0);
+    let sizeBytes = 0;
+    for (const run of runs) sizeBytes += run.length;
     checkIovaRange(this.capabilities, iova, sizeBytes);
     for (const run of runs) checkPhysRange(this.capabilities, run.address, run.length);
     this.#refuseOverlap(iova, sizeBytes);
@@ -131,23 +149,18 @@ export class IommuDomain {
     const pieces: Piece[] = [];
     let runIova = iova;
     for (const run of runs) {
-      pieces.push(...splitRange(pageSizes, runIova, run.address, run.length));
+      splitRange(pageSizes, runIova, run.address, run.length, pieces);
       runIova += run.length;
     }
     this.#mapPieces(table, pieces, granted, iova, sizeBytes);
     runIova = iova;
-    for (const run of runs) {
-      this.#record({
-        iova: runIova,
-        address: run.address,
-        sizeBytes: run.length,
-        protection: granted,
-        ...(granted === protection ? {} : { requested: protection }),
-        by,
-        atNs: this.#world.clock.now,
-        buffer: { iova, sizeBytes },
-      });
-      runIova += run.length;
+    const atNs = this.#world.clock.now;
+    const buffer = { iova, sizeBytes };
+    const requested = granted === protection ? undefined : protection;
+    for (const { address, length } of runs) {
+      const mapping = { iova: runIova, address, sizeBytes: length, protection: granted, by, atNs, buffer };
+      this.#record(requested === undefined ? mapping : { ...mapping, requested });
+      runIova += length;
     }
     return sizeBytes;
   }
@@ -207,18 +220,57 @@ export class IommuDomain {
   iovaToPhys(iova: number): PhysAddr | undefined {
     const { target } = this.#init;
     if (target.kind === 'identity') return iova as PhysAddr;
+    if (target.kind === 'sva') return this.#init.process?.lookup(iova);
     if (target.kind === 'blocked' || this.#isFreed) return undefined;
     const { start, last } = this.capabilities.aperture;
     return iova >= start && iova <= last ? target.table.iovaToPhys(iova) : undefined;
   }
 
   /**
+   * From now on the hardware notes which pages are written, or no longer. Turning it on starts with no page dirty.
+   * @throws LabError EINVAL when not a paging domain or freed; EOPNOTSUPP on hardware that cannot
+   */
+  setDirtyTracking(isOn: boolean): void {
+    const table = this.#dirtyTable();
+    if (isOn === this.#isTracking) return;
+    table.setDirtyTracking(isOn);
+    this.#isTracking = isOn;
+    if (isOn) this.readDirty(0, 0, { clear: true });
+  }
+
+  /**
+   * Pages that were written since tracking began or since they were last cleared, ascending.
+   * @param sizeBytes 0: the whole aperture; @param options.clear they count as clean from here on
+   * @throws LabError EINVAL as `setDirtyTracking`, on an unaligned range, or when tracking is off; ERANGE outside the
+   * aperture; EOPNOTSUPP
+   */
+  readDirty(
+    iova: number,
+    sizeBytes: number,
+    options: { readonly clear?: boolean } = {},
+  ): readonly DirtyPage[] {
+    const table = this.#dirtyTable();
+    if (!this.#isTracking) throw new LabError('EINVAL', `domain ${this.name} does not track what is written`);
+    const { start, last } = this.capabilities.aperture;
+    if (sizeBytes !== 0) checkIovaRange(this.capabilities, iova, sizeBytes);
+    const pages: DirtyPage[] = [];
+    const gather = new Gather();
+    const range: readonly [number, number] = sizeBytes === 0 ? [start, last + 1 - start] : [iova, sizeBytes];
+    table.visitDirty(...range, options.clear === true, gather, (at, pageSize) => {
+      pages.push({ iova: at, sizeBytes: pageSize });
+    });
+    if (!gather.isEmpty) table.sync(gather);
+    return pages;
+  }
+
+  /**
    * Sets who is asked first about a fault in this domain; undefined: nobody.
-   * @throws LabError EINVAL on a static domain: it is shared by devices that have nothing to do with each other
+   * @throws LabError EINVAL on a static domain, which is shared by devices that have nothing to do with each other, and on
+   * a process's, which answers its faults itself
    */
   setFaultHandler(handler: FaultHandler | undefined): void {
     if (this.kind !== 'paging')
-      throw new LabError('EINVAL', `domain ${this.name} is shared: it has no handler`);
+      throw new LabError('EINVAL', `domain ${this.name} is ${this.kind}: it takes no handler`);
     this.#handler = handler;
   }
 
@@ -228,7 +280,7 @@ export class IommuDomain {
    */
   free(): void {
     const { target } = this.#init;
-    if (target.kind !== 'paging' || this.#isFreed) return;
+    if ((target.kind !== 'paging' && target.kind !== 'sva') || this.#isFreed) return;
     const users = this.#init.users();
     if (users.length > 0) {
       throw new LabError('EBUSY', `domain ${this.name} is in use by ${users.join(', ')}`, {
@@ -248,6 +300,18 @@ export class IommuDomain {
     return target.table;
   }
 
+  #dirtyTable(): DirtyTable {
+    const table = this.#table();
+    if (!this.capabilities.dirtyTracking) {
+      throw new LabError('EOPNOTSUPP', `the hardware of ${this.name} does not note what is written`);
+    }
+    assert(
+      table.setDirtyTracking !== undefined && table.visitDirty !== undefined,
+      'a backend that tracks what is written has both operations for it',
+    );
+    return table as DirtyTable;
+  }
+
   #mapPieces(
     table: PagingTable,
     pieces: readonly Piece[],
@@ -258,11 +322,11 @@ export class IommuDomain {
     let mapped = 0;
     try {
       for (const piece of pieces) {
-        this.#step('map', iova);
+        this.#step('iommu-core.map', iova);
         table.mapPages(piece.iova, piece.address, piece.pageSize, piece.count, protection);
         mapped++;
       }
-      this.#step('journal', iova);
+      this.#step('iommu-core.journal', iova);
       table.syncMap(iova, sizeBytes);
     } catch (error) {
       // Exactly what this call made goes again; what stood there before was never touched.
@@ -277,7 +341,7 @@ export class IommuDomain {
   }
 
   #step(site: string, iova: number): void {
-    if (this.#world.fail(`iommu-core.${site}`)) {
+    if (this.#world.fail(site)) {
       throw new LabError('ENOMEM', `no memory to map ${hex(iova)}`, { iova });
     }
   }
@@ -308,7 +372,7 @@ export class IommuDomain {
   /** A table can give back whole pages only; from the middle of one the caller cannot mean that. */
   #refuseMiddleOfPage(iova: number): void {
     const record = this.#journal.find(iova);
-    if (record === undefined) return;
+    if (record === undefined || record.whole.iova === iova) return;
     const page = pageAround(this.capabilities.pageSizes, record.whole, iova);
     if (page.start === iova) return;
     throw new LabError('EINVAL', `${hex(iova)} lies inside a page of ${page.pageSize} bytes`, { iova });

@@ -5,10 +5,11 @@
  * The core has checked sizes, alignment, aperture, overlap and ownership before it calls; what an operation may still
  * throw stands with it. An operation that throws has changed nothing.
  */
-import type { Device, Endpoint } from '@iommu-lab/driver-core';
+import type { Device, Endpoint, ReservedRegion } from '@iommu-lab/driver-core';
 import type { PhysAddr } from '@iommu-lab/machine';
 import type { IommuCapabilities } from './capabilities.ts';
 import type { Gather } from './gather.ts';
+import type { ProcessSpace } from './process-space.ts';
 import type { Protection } from './protection.ts';
 
 export interface IommuInstance {
@@ -39,10 +40,26 @@ export interface IommuInstance {
 
   /** The endpoint's device leaves. Its streams are blocked afterwards where the hardware can. Must not fail. */
   release(endpoint: Endpoint, previous: AttachTarget): void;
+
+  /** IOVAs that the hardware keeps for itself (a doorbell, a window that is not translated). Absent: none. */
+  reservedRegions?(endpoint: Endpoint): readonly ReservedRegion[];
+
+  /**
+   * What lets endpoints walk a process's own tables. The core has checked that `processFormats` has its format; absent
+   * where that is empty. @throws LabError ENOMEM, EOPNOTSUPP on attributes the hardware cannot be programmed with
+   */
+  createProcessTable?(space: ProcessSpace): ProcessTable;
+
+  /**
+   * Ends the stall of an access that the verdict `hold` left waiting in a context. Absent where `stall` is false.
+   * @throws LabError EINVAL when nothing is held there, EIO
+   */
+  resume?(context: string, outcome: 'retry' | 'terminate'): void;
 }
 
 export type AttachTarget =
   | { readonly kind: 'paging'; readonly table: PagingTable }
+  | { readonly kind: 'sva'; readonly table: ProcessTable }
   | { readonly kind: 'identity' }
   | { readonly kind: 'blocked' };
 
@@ -78,6 +95,33 @@ export interface PagingTable {
   walk(iova: number): readonly WalkStep[];
 
   /** Frees all tables. The core calls it when no endpoint is attached. */
+  destroy(): void;
+
+  /** From now on the hardware notes which pages are written, or no longer. Absent where `dirtyTracking` is false. */
+  setDirtyTracking?(isOn: boolean): void;
+
+  /**
+   * Visits the mapped pages of a range that were written since they were last cleared, ascending. With `clear` they count
+   * as clean from here on; what must be invalidated for that goes into `gather`, and `sync` follows.
+   */
+  visitDirty?(
+    iova: number,
+    sizeBytes: number,
+    clear: boolean,
+    gather: Gather,
+    visit: (iova: number, pageSize: number) => void,
+  ): void;
+}
+
+/** A process's tables as this hardware walks them; the tables themselves are the process's. */
+export interface ProcessTable {
+  /**
+   * The process has cleared descriptors of the range: the TLBs forget them before this returns. Cannot fail. The memory is
+   * given to somebody else after that.
+   */
+  invalidate(iova: number, sizeBytes: number): void;
+
+  /** Nothing is attached any more and nothing will be. */
   destroy(): void;
 }
 

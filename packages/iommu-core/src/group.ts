@@ -6,13 +6,16 @@ import type { Device, Endpoint } from '@iommu-lab/driver-core';
 import { LabError } from '@iommu-lab/machine';
 import type { IommuDomain } from './domain.ts';
 import type { IommuInstance } from './driver-port.ts';
+import type { IoAddressSpace } from './io-address-space.ts';
 
 /** A group as its users see it. */
 export interface IommuGroup {
   readonly id: number;
   readonly devices: readonly Device[];
-  /** What the members return to. */
+  /** What the members return to; the first of several where they sit behind IOMMUs of several kinds. */
   readonly defaultDomain: IommuDomain;
+  /** What holds the default domains of several kinds of IOMMU together; undefined where there is one. */
+  readonly defaultSpace: IoAddressSpace | undefined;
   /** What translates the members now, single endpoints that were attached elsewhere aside. */
   readonly domain: IommuDomain;
   /** Who has claimed the group, if somebody has. */
@@ -26,23 +29,43 @@ export interface Binding {
   readonly instance: IommuInstance;
   /** What it cannot be told apart by, system-wide: provider and the instance's isolation key. */
   readonly isolationKey: string;
+  /** What it returns to: the group's default domain, or that of its IOMMU's kind where one cannot serve all. */
+  readonly home: IommuDomain;
   /** What translates it; undefined before the first attach and when nothing could be attached: blocked then. */
   domain: IommuDomain | undefined;
+  /** The IOMMU has been removed: nothing translates it until the device is configured anew. */
+  isGone: boolean;
 }
 
 /** A group as the core keeps it. */
 export interface GroupState extends IommuGroup {
   readonly devices: Device[];
   readonly bindings: Binding[];
+  defaultDomain: IommuDomain;
   domain: IommuDomain;
   owner: unknown;
   /** Members through which the owner holds its claim. */
   readonly claims: Set<Device>;
 }
 
-/** The domain a member is on when nobody has attached another: blocked while somebody owns the group. */
-export function coreDomain(group: GroupState, blocked: IommuDomain): IommuDomain {
-  return group.owner === undefined ? group.defaultDomain : blocked;
+/** Where a member's bindings are when nobody has attached them elsewhere: blocked while somebody owns the group. */
+export function coreDomainOf(group: GroupState, blocked: IommuDomain): (binding: Binding) => IommuDomain {
+  return (binding) => (group.owner === undefined ? binding.home : blocked);
+}
+
+/** After bindings have gone: a group behind several kinds of IOMMU may have lost the domains it is known by. */
+export function renewDomains(group: GroupState): void {
+  const [first] = group.bindings;
+  if (first === undefined) return;
+  const isHome = group.domain === group.defaultDomain;
+  group.defaultDomain = first.home;
+  if (isHome) group.domain = first.home;
+  else if (group.bindings.every((b) => b.domain !== group.domain)) group.domain = first.domain ?? first.home;
+}
+
+/** Whether nobody has attached the binding anywhere. */
+export function isIdle({ domain, home }: Binding, blocked: IommuDomain): boolean {
+  return domain === undefined || domain === home || domain === blocked;
 }
 
 /**

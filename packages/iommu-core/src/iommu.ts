@@ -3,27 +3,33 @@
  * Nobody names an IOMMU to it: the device's endpoints do. Long because it is the whole public API with its errors; each
  * mechanism is in a file of its own.
  */
-import type { Device } from '@iommu-lab/driver-core';
-import { hex, LabError, type World } from '@iommu-lab/machine';
-import { attachAll, mustAttach, release } from './attach.ts';
-import type { FaultReport, FaultVerdict, IommuInstance } from './driver-port.ts';
+import type { Device, ReservedRegion } from '@iommu-lab/driver-core';
+import { isLabError, LabError, type World } from '@iommu-lab/machine';
+import { attachAll, type DomainOf, mustAttach, refuseProcess, release } from './attach.ts';
+import { isOneKind } from './common-capabilities.ts';
 import { DomainFactory, type DefaultDomainKind, type DomainRequest } from './domain-factory.ts';
-import { internalsOf, type IommuDomain } from './domain.ts';
-import type { Explanation } from './explanation.ts';
-import { FaultLog } from './fault-log.ts';
-import type { Fault } from './fault.ts';
+import type { IommuDomain } from './domain.ts';
+import type { FaultReport, FaultVerdict, IommuInstance } from './driver-port.ts';
+import type { Explanation } from './faults/explanation.ts';
+import { FaultDesk, type FaultListener } from './faults/fault-desk.ts';
+import type { Fault } from './faults/fault.ts';
 import {
   type Binding,
   bindingAt,
-  coreDomain,
+  coreDomainOf,
   groupWithKeys,
+  isIdle,
   type GroupState,
   type IommuGroup,
+  renewDomains,
 } from './group.ts';
+import { GroupRegistry, type ProbedEndpoint, probeEndpoints } from './group-registry.ts';
 import { InstanceRegistry } from './instance-registry.ts';
+import { type AddressSpaceSpan, IoAddressSpace } from './io-address-space.ts';
 import { checkMayUse, claim, unclaim } from './ownership.ts';
-import { collectFault } from './report-fault.ts';
-import { explain } from './why.ts';
+import { type ProcessBond, ProcessBindings } from './process-binding.ts';
+import type { ProcessSpace } from './process-space.ts';
+import { mapDirectRegions, reservedRegionsOf } from './reserved-regions.ts';
 
 export interface IommuOptions {
   /** What a device is on before somebody attaches it; `dma` unless given. */
@@ -33,31 +39,72 @@ export interface IommuOptions {
 export class Iommu {
   readonly #world: World;
   readonly #instances = new InstanceRegistry();
-  readonly #groups: GroupState[] = [];
+  readonly #groups = new GroupRegistry();
   readonly #domains: DomainFactory;
-  readonly #faults = new FaultLog();
-  readonly #listeners = new Set<FaultListener>();
+  readonly #faults: FaultDesk;
+  readonly #processes: ProcessBindings;
+  readonly #spaces = new Set<IoAddressSpace>();
+  readonly #onRegistered = new Set<(instance: IommuInstance) => void>();
   #groupId = 0;
 
   constructor(world: World, options: IommuOptions = {}) {
     this.#world = world;
-    this.#domains = new DomainFactory(world, options.defaultDomain ?? 'dma', this.#groups);
+    this.#domains = new DomainFactory(world, options.defaultDomain ?? 'dma', this.#groups.all);
+    this.#faults = new FaultDesk(world, this.#groups);
+    this.#processes = new ProcessBindings(world, this.#groups, this.#domains, (fault, outcome) =>
+      this.respond(fault, outcome),
+    );
   }
 
-  /** Adds an IOMMU that its driver has probed. @throws LabError EEXIST when its provider has one */
+  /**
+   * Adds an IOMMU that its driver has probed. Address spaces that span all IOMMUs reach it from here on; where one maps
+   * what its hardware cannot, that is reported, and a device behind it cannot join.
+   * @throws LabError EEXIST when its provider has one
+   */
   registerInstance(instance: IommuInstance): void {
     this.#instances.add(instance);
     this.#world.emit('iommu:instance_registered', { provider: instance.provider, instance: instance.name });
+    for (const space of this.#spaces) this.#extend(space, instance);
+    for (const listener of [...this.#onRegistered]) listener(instance);
+  }
+
+  /** Calls `listener` for each IOMMU that comes, for instance to try deferred probes again. @returns ends it */
+  onInstanceRegistered(listener: (instance: IommuInstance) => void): () => void {
+    this.#onRegistered.add(listener);
+    return () => {
+      this.#onRegistered.delete(listener);
+    };
   }
 
   /** Takes an IOMMU away; harmless when there is none. @throws LabError EBUSY while a configured device sits behind it */
   unregisterInstance(provider: string): void {
-    const users = this.#bindings().filter((b) => b.endpoint.provider === provider);
+    const users = this.#behind(provider);
     if (users.length > 0) {
       const names = [...new Set(users.map((b) => b.device.name))].join(', ');
       throw new LabError('EBUSY', `the IOMMU "${provider}" serves ${names}: unbind them first`, { provider });
     }
     this.#instances.remove(provider);
+    this.#releaseSpaces();
+  }
+
+  /**
+   * Takes an IOMMU away that devices still sit behind (hot-unplug): their endpoints there are released, hence blocked where
+   * the hardware can, and stay without translation until the devices are configured anew; attaching them is `ENODEV`.
+   * What is mapped in their domains can still be unmapped. Never fails; harmless when there is none.
+   */
+  removeInstance(provider: string): void {
+    const bindings = this.#behind(provider);
+    for (const binding of bindings) {
+      release(this.#world, binding);
+      binding.isGone = true;
+    }
+    for (const group of new Set(bindings.map((b) => this.#groups.find(b.device)))) {
+      if (group !== undefined) renewDomains(group);
+    }
+    this.#instances.remove(provider);
+    this.#releaseSpaces();
+    const devices = [...new Set(bindings.map((b) => b.device.name))];
+    this.#world.emit('iommu:instance_removed', { provider, devices });
   }
 
   /** Registered instances, in the order they came. */
@@ -67,10 +114,10 @@ export class Iommu {
 
   /** Groups that have devices, by number. */
   get groups(): readonly IommuGroup[] {
-    return [...this.#groups];
+    return [...this.#groups.all];
   }
 
-  /** Paging domains that are not freed, oldest first. */
+  /** Paging domains, and those of processes, that are not freed; oldest first. */
   get domains(): readonly IommuDomain[] {
     return this.#domains.live();
   }
@@ -86,66 +133,98 @@ export class Iommu {
   }
 
   /**
-   * The bus's hook: finds the device's IOMMUs, puts it in a group and on the group's domain. A device without endpoints
-   * is left alone; one that is configured stays as it is.
+   * The bus's hook: finds the device's IOMMUs, puts it in a group and on the group's domain, in which its direct regions
+   * are mapped before. A device without endpoints is left alone; one that is configured stays as it is.
    * @throws LabError EPROBE_DEFER while an IOMMU's driver has not come; ENODEV when the hardware has no such context;
-   * EBUSY when somebody owns the group; EOPNOTSUPP when one domain would have to span incompatible IOMMUs; EINVAL when
-   * it would join two groups; ENOMEM and what `attach` throws. Everything is as before then.
+   * EBUSY when somebody owns the group; EINVAL
+   * when it would join two groups, or be blocked in spite of direct regions; ENOMEM and what `attach` throws. Everything is
+   * as before then.
    */
   configure(device: Device): void {
     if (device.endpoints.length === 0) return;
-    const known = this.#stateOf(device);
+    const known = this.#groups.find(device);
     if (known !== undefined) return checkMayUse(known, device);
-    const bindings = this.#probe(device);
-    const keys = bindings.map((b) => b.isolationKey);
-    const joined = groupWithKeys(this.#groups, keys, device);
+    const probed = probeEndpoints(device, this.#instances);
+    const keys = probed.map((p) => p.isolationKey);
+    const joined = groupWithKeys(this.#groups.all, keys, device);
     if (joined !== undefined) checkMayUse(joined, device);
-    const group = joined ?? this.#makeGroup(device, bindings);
+    const group = joined ?? this.#makeGroup(device, probed);
+    const undo: (() => void)[] = joined === undefined ? [() => this.#discardDefault(group)] : [];
     try {
-      attachAll(this.#world, bindings, group.domain);
+      const bindings = probed.map((p): Binding => ({
+        ...p,
+        home: homeIn(group, p.instance),
+        domain: undefined,
+        isGone: false,
+      }));
+      const regions = reservedRegionsOf(bindings);
+      for (const home of new Set(bindings.map((b) => b.home))) undo.push(mapDirectRegions(home, regions));
+      const isDefault = group.domain === group.defaultDomain;
+      attachAll(this.#world, bindings, (b) => (isDefault ? b.home : group.domain));
+      group.bindings.push(...bindings);
     } catch (error) {
-      if (joined === undefined) this.#domains.discard(group.defaultDomain);
+      for (const step of undo.reverse()) step();
+      this.#releaseSpaces();
       throw error;
     }
-    if (joined === undefined) this.#groups.push(group);
+    if (joined === undefined) this.#groups.add(group);
     group.devices.push(device);
-    group.bindings.push(...bindings);
     this.#world.emit('iommu:add_device_to_group', { group: group.id, device: device.name });
     this.#reportAttach(device, group.domain);
   }
 
   /** Undoes `configure`: the endpoints are released (blocked where the hardware can), the last member takes the group along. */
   cleanup(device: Device): void {
-    const group = this.#stateOf(device);
+    const group = this.#groups.find(device);
     if (group === undefined) return;
     const mine = group.bindings.filter((b) => b.device === device);
     for (const binding of mine.reverse()) release(this.#world, binding);
     group.devices.splice(group.devices.indexOf(device), 1);
     group.bindings.splice(0, Infinity, ...group.bindings.filter((b) => b.device !== device));
+    renewDomains(group);
     group.claims.delete(device);
     if (group.claims.size === 0 && group.owner !== undefined) this.#endOwnership(group);
     if (group.devices.length === 0) {
-      this.#groups.splice(this.#groups.indexOf(group), 1);
-      this.#domains.discard(group.defaultDomain);
+      this.#groups.remove(group);
+      this.#discardDefault(group);
     }
+    this.#releaseSpaces();
     this.#world.emit('iommu:remove_device_from_group', { group: group.id, device: device.name });
   }
 
   /** The device's group; undefined when it is not configured or has no IOMMU. */
   groupOf(device: Device): IommuGroup | undefined {
-    return this.#stateOf(device);
+    return this.#groups.find(device);
   }
 
   /** What translates the device now, or what translates its endpoint at `context`. @throws LabError ENODEV, no such context */
   domainOf(device: Device, context?: string): IommuDomain | undefined {
-    const group = this.#stateOf(device);
+    const group = this.#groups.find(device);
     if (group === undefined || context === undefined) return group?.domain;
     return bindingAt(group, device, context).domain;
   }
 
-  /** What the device's group returns to. */
+  /** What the device's group returns to; the first of several behind IOMMUs of several kinds. */
   defaultDomainOf(device: Device): IommuDomain | undefined {
-    return this.#stateOf(device)?.defaultDomain;
+    return this.#groups.find(device)?.defaultDomain;
+  }
+
+  /**
+   * Where the DMA API maps for the device while nobody has attached it elsewhere: its default domain, or the address space
+   * that holds its default domains together.
+   */
+  dmaMappingsOf(device: Device): IommuDomain | IoAddressSpace | undefined {
+    const group = this.#groups.find(device);
+    return group?.defaultSpace ?? group?.defaultDomain;
+  }
+
+  /**
+   * IOVAs of the device's group that are not free to use: what firmware and its IOMMUs say, ascending; none without IOMMU
+   * (iommu_get_group_resv_regions).
+   */
+  reservedRegionsOf(device: Device): readonly ReservedRegion[] {
+    const group = this.#groups.find(device);
+    return group === undefined ? [] : reservedRegionsOf(group.bindings);
   }
 
   /**
@@ -153,34 +232,75 @@ export class Iommu {
    * @throws LabError ENODEV when the device has no IOMMU; EOPNOTSUPP when its IOMMUs are incompatible; ENOMEM
    */
   allocPagingDomain(device: Device, name?: string): IommuDomain {
-    return this.#domains.paging(this.#bindingsOf(device), name);
+    return this.#domains.paging(this.#groups.instancesOf(device), name);
   }
 
   /**
    * A domain by kind: a new one for `paging`, the shared one for `identity` and `blocked`.
-   * @throws LabError as `allocPagingDomain`; EOPNOTSUPP for the kinds that are not built (`sva`, `nested`)
+   * @throws LabError as `allocPagingDomain`; EOPNOTSUPP `nested`, and `sva` where no IOMMU
+   * can; EINVAL `sva` where it can: `bindProcess` makes it
    */
   allocDomain(device: Device, kind: DomainRequest, name?: string): IommuDomain {
-    return this.#domains.allocate(this.#bindingsOf(device), kind, name);
+    return this.#domains.allocate(this.#groups.bindingsOf(device), kind, name);
+  }
+
+  /**
+   * A set of mappings that spans the IOMMUs of all devices that join it, `members` unless `span` says `all`.
+   * @throws LabError ENOMEM without memory for the domains of `all`
+   */
+  createAddressSpace(name: string, span: AddressSpaceSpan = 'members'): IoAddressSpace {
+    const space: IoAddressSpace = new IoAddressSpace(
+      {
+        world: this.#world,
+        instances: () => this.#instances.all(),
+        makeDomain: (instances, domainName) => this.#domains.paging(instances, domainName),
+        groups: () => this.#groups.all,
+        idleGroup: (device) => {
+          const group = this.#groups.require(device);
+          this.#refuseAttached(group.bindings);
+          return group;
+        },
+        place: (group, domainOf) => this.#place(group, domainOf),
+        putBack: (group) => this.#putBack(group),
+        forget: (gone) => this.#spaces.delete(gone),
+      },
+      name,
+      span,
+    );
+    this.#spaces.add(space);
+    return space;
+  }
+
+  /**
+   * Lets the device (or its endpoint at `context`) work in the address space of a process: its IOVAs are the process's
+   * addresses, its faults bring pages in. A second bind to the same process counts.
+   * @throws LabError ENODEV without IOMMU or such context; EINVAL in a group with others, or when the process has ended;
+   * EOPNOTSUPP when the IOMMU cannot walk its tables; ENOSPC when the context works for another process, or without address
+   * space ids; EBUSY when it is on a domain of somebody's; ENOMEM, EIO
+   */
+  bindProcess(device: Device, process: ProcessSpace, context?: string): ProcessBond {
+    return this.#processes.bind(device, process, context);
   }
 
   /**
    * Puts the device on `domain`: all its endpoints or none. The device must be on its default or the blocked domain.
    * @throws LabError ENODEV without IOMMU; EINVAL when its group has other members (`attachGroup`) or the domain was
-   * made for other hardware or freed; EBUSY when it is on another domain, or on this one; EOPNOTSUPP identity on
+   * made for other hardware, freed, or a process's (`bindProcess`); EBUSY when it is on another domain, or on this one; EOPNOTSUPP identity on
    * hardware without; ENOMEM, ENOSPC and EIO from the hardware
    */
   attach(domain: IommuDomain, device: Device): void {
-    const group = this.#alone(device);
-    this.#refuseAttached(group, group.bindings);
-    this.#switch(group, domain);
+    refuseProcess(domain);
+    const group = this.#groups.requireAlone(device);
+    this.#refuseAttached(group.bindings);
+    this.#place(group, () => domain);
   }
 
   /** `attach` for every member of the device's group. @throws LabError as `attach` */
   attachGroup(domain: IommuDomain, device: Device): void {
-    const group = this.#require(device);
-    this.#refuseAttached(group, group.bindings);
-    this.#switch(group, domain);
+    refuseProcess(domain);
+    const group = this.#groups.require(device);
+    this.#refuseAttached(group.bindings);
+    this.#place(group, () => domain);
   }
 
   /**
@@ -188,9 +308,11 @@ export class Iommu {
    * @throws LabError as `attach`; ENODEV when the device has no such endpoint
    */
   attachEndpoint(domain: IommuDomain, device: Device, context: string): void {
-    const binding = bindingAt(this.#alone(device), device, context);
-    this.#refuseAttached(this.#require(device), [binding]);
-    attachAll(this.#world, [binding], domain);
+    refuseProcess(domain);
+    const group = this.#groups.requireAlone(device);
+    const binding = bindingAt(group, device, context);
+    this.#refuseAttached([binding]);
+    attachAll(this.#world, [binding], () => domain);
     this.#reportAttach(device, domain, context);
   }
 
@@ -199,10 +321,14 @@ export class Iommu {
    * is translated by the old or the new one. @throws LabError as `attach`, without EBUSY for being attached
    */
   replace(domain: IommuDomain, device: Device, context?: string): void {
-    const group = this.#alone(device);
-    if (context === undefined) return this.#switch(group, domain);
-    attachAll(this.#world, [bindingAt(group, device, context)], domain);
-    this.#reportAttach(device, domain, context);
+    refuseProcess(domain);
+    const group = this.#groups.requireAlone(device);
+    if (context === undefined) this.#place(group, () => domain);
+    else {
+      attachAll(this.#world, [bindingAt(group, device, context)], () => domain);
+      this.#reportAttach(device, domain, context);
+    }
+    this.#releaseSpaces();
   }
 
   /**
@@ -210,14 +336,19 @@ export class Iommu {
    * while it is owned. Endpoints that are not on `domain` stay. Never fails: what cannot be moved is blocked.
    */
   detach(domain: IommuDomain, device: Device, context?: string): void {
-    const group = this.#stateOf(device);
+    const group = this.#groups.find(device);
     if (group === undefined) return;
-    const base = coreDomain(group, this.#domains.blocked);
+    const baseOf = coreDomainOf(group, this.#domains.blocked);
     const bindings = context === undefined ? group.bindings : [bindingAt(group, device, context)];
-    const leaving = bindings.filter((b) => b.domain === domain && domain !== base);
-    if (context === undefined && group.domain === domain) group.domain = base;
-    for (const binding of leaving) mustAttach(this.#world, binding, base);
-    for (const member of new Set(leaving.map((b) => b.device))) this.#reportAttach(member, base, context);
+    const leaving = bindings.filter((b) => b.domain === domain && domain !== baseOf(b));
+    const [first] = group.bindings;
+    if (context === undefined && group.domain === domain && first !== undefined) group.domain = baseOf(first);
+    for (const binding of leaving) {
+      const base = baseOf(binding);
+      mustAttach(this.#world, binding, base);
+      this.#reportAttach(binding.device, base, context);
+    }
+    this.#releaseSpaces();
   }
 
   /**
@@ -227,9 +358,9 @@ export class Iommu {
    * it is not on its default domain; what `attach` throws
    */
   claimOwnership(device: Device, owner: unknown): void {
-    const group = this.#require(device);
+    const group = this.#groups.require(device);
     const isFirst = claim(group, device, owner, () =>
-      attachAll(this.#world, group.bindings, this.#domains.blocked),
+      attachAll(this.#world, group.bindings, () => this.#domains.blocked),
     );
     if (!isFirst) return;
     group.domain = this.#domains.blocked;
@@ -241,7 +372,7 @@ export class Iommu {
    * @throws LabError EPERM when `owner` is given and is not the owner
    */
   releaseOwnership(device: Device, owner?: unknown): void {
-    const group = this.#stateOf(device);
+    const group = this.#groups.find(device);
     if (group !== undefined && unclaim(group, device, owner)) this.#endOwnership(group);
   }
 
@@ -250,38 +381,20 @@ export class Iommu {
    * @returns the first verdict, or `terminate`
    */
   reportFault(instance: IommuInstance, report: FaultReport): FaultVerdict {
-    const { fault, evidence } = collectFault(
-      this.#world,
-      this.#bindings(),
-      instance,
-      report,
-      this.#faults,
-      (device) => this.#stateOf(device)?.owner,
-    );
-    this.#faults.add(fault, evidence);
-    this.#world.emit('iommu:io_page_fault', {
-      driver: evidence.device?.driver?.name ?? evidence.device?.bus?.name ?? instance.name,
-      device: fault.device ?? '',
-      iova: hex(fault.iova),
-      flags: fault.direction === 'write' ? 1 : 0,
-      cause: fault.cause,
-      context: fault.context ?? '',
-      fault: fault.id,
-    });
-    let verdict = evidence.domain && internalsOf(evidence.domain).handler?.(fault);
-    for (const listener of [...this.#listeners]) {
-      const said = listener(fault);
-      if (verdict === undefined && said !== undefined) verdict = said;
-    }
-    return verdict ?? 'terminate';
+    return this.#faults.report(instance, report);
+  }
+
+  /**
+   * Answers a fault whose verdict was `hold`. @returns whether the access was still waiting: the first answer counts, and
+   * moving the device elsewhere is one. @throws LabError EIO when the hardware cannot be reached
+   */
+  respond(fault: Fault, outcome: 'retry' | 'terminate'): boolean {
+    return this.#faults.respond(fault, outcome);
   }
 
   /** Calls `listener` for each fault from now on; it may give a verdict. @returns ends it */
   onFault(listener: FaultListener): () => void {
-    this.#listeners.add(listener);
-    return () => {
-      this.#listeners.delete(listener);
-    };
+    return this.#faults.listen(listener);
   }
 
   /** The last 256 faults, oldest first. */
@@ -296,91 +409,107 @@ export class Iommu {
 
   /** Why a fault happened. @throws LabError ENOENT for a fault that is not of this system, or forgotten */
   why(fault: Fault): Explanation {
-    const evidence = this.#faults.evidenceFor(fault);
-    if (evidence === undefined) {
-      throw new LabError('ENOENT', `fault ${fault.id} is not known here, or long past`, { fault: fault.id });
-    }
-    return explain(fault, evidence, this.#domains.notUsedByOthers(evidence.device));
+    return this.#faults.why(fault, (device) => this.#domains.notUsedByOthers(device));
   }
 
-  #probe(device: Device): Binding[] {
-    const { name } = device;
-    const instances = device.endpoints.map((e) => this.#instances.resolve(e.provider, name));
-    return device.endpoints.map((endpoint, i) => {
-      const instance = instances[i] as IommuInstance;
-      const isolationKey = `${endpoint.provider}\n${instance.probeEndpoint(device, endpoint)}`;
-      return { device, endpoint, instance, isolationKey, domain: undefined };
-    });
-  }
-
-  #makeGroup(device: Device, bindings: readonly Binding[]): GroupState {
+  #makeGroup(device: Device, probed: readonly ProbedEndpoint[]): GroupState {
     if (this.#world.fail('iommu-core.group')) {
       throw new LabError('ENOMEM', `no memory for a group for ${device.name}`, { device: device.name });
     }
-    const domain = this.#domains.makeDefault(bindings, device);
+    const { domain, space } = this.#makeDefault(
+      device,
+      probed.map((p) => p.instance),
+    );
     return {
       id: this.#groupId++,
       devices: [],
       bindings: [],
       defaultDomain: domain,
+      defaultSpace: space,
       domain,
       owner: undefined,
       claims: new Set(),
     };
   }
 
-  #switch(group: GroupState, domain: IommuDomain): void {
-    attachAll(this.#world, group.bindings, domain);
-    group.domain = domain;
-    for (const device of group.devices) this.#reportAttach(device, domain);
+  #makeDefault(
+    device: Device,
+    instances: readonly IommuInstance[],
+  ): { readonly domain: IommuDomain; readonly space: IoAddressSpace | undefined } {
+    const kind = this.#domains.defaultKind(instances, device);
+    if (kind !== 'dma') return { domain: this.#domains[kind], space: undefined };
+    const name = `dma:${device.name}`;
+    if (isOneKind(instances)) return { domain: this.#domains.paging(instances, name), space: undefined };
+    const space = this.createAddressSpace(name);
+    try {
+      for (const instance of instances) space.reach(instance);
+    } catch (error) {
+      space.free();
+      throw error;
+    }
+    return { domain: space.domains[0] as IommuDomain, space };
+  }
+
+  /** A group that has no members any more gives its default domains back. */
+  #discardDefault({ defaultDomain, defaultSpace }: GroupState): void {
+    if (defaultSpace === undefined) defaultDomain.free();
+    else defaultSpace.free();
+  }
+
+  #place(group: GroupState, domainOf: DomainOf): void {
+    attachAll(this.#world, group.bindings, domainOf);
+    const [first] = group.bindings;
+    if (first?.domain !== undefined) group.domain = first.domain;
+    for (const device of group.devices) {
+      const domains = new Set(group.bindings.filter((b) => b.device === device).map((b) => b.domain));
+      for (const domain of domains) if (domain !== undefined) this.#reportAttach(device, domain);
+    }
+  }
+
+  /** To where the group belongs while nobody has attached it elsewhere. Never fails. */
+  #putBack(group: GroupState): void {
+    const baseOf = coreDomainOf(group, this.#domains.blocked);
+    const [first] = group.bindings;
+    if (first !== undefined) group.domain = baseOf(first);
+    for (const binding of group.bindings) mustAttach(this.#world, binding, baseOf(binding));
+    for (const device of group.devices) this.#reportAttach(device, group.domain);
+  }
+
+  #behind(provider: string): readonly Binding[] {
+    return this.#groups.bindings().filter((b) => b.endpoint.provider === provider && !b.isGone);
+  }
+
+  #extend(space: IoAddressSpace, instance: IommuInstance): void {
+    if (space.span !== 'all') return;
+    try {
+      space.reach(instance);
+    } catch (error) {
+      if (!isLabError(error)) throw error;
+      this.#world.emit('iommu:address_space_not_extended', {
+        space: space.name,
+        instance: instance.name,
+        error: error.message,
+      });
+    }
+  }
+
+  #releaseSpaces(): void {
+    for (const space of this.#spaces) space.release();
   }
 
   #endOwnership(group: GroupState): void {
     group.owner = undefined;
     group.claims.clear();
-    group.domain = group.defaultDomain;
-    for (const binding of group.bindings) mustAttach(this.#world, binding, group.defaultDomain);
-    for (const device of group.devices) this.#reportAttach(device, group.domain);
+    this.#putBack(group);
+    this.#releaseSpaces();
   }
 
-  #refuseAttached(group: GroupState, bindings: readonly Binding[]): void {
-    const idle = [group.defaultDomain, this.#domains.blocked, undefined];
-    const busy = bindings.find((b) => !idle.includes(b.domain));
+  #refuseAttached(bindings: readonly Binding[]): void {
+    const busy = bindings.find((b) => !isIdle(b, this.#domains.blocked));
     if (busy === undefined) return;
     throw new LabError('EBUSY', `${busy.device.name} is attached to ${busy.domain?.name}`, {
       device: busy.device.name,
     });
-  }
-
-  #alone(device: Device): GroupState {
-    const group = this.#require(device);
-    if (group.devices.length === 1) return group;
-    const others = group.devices.filter((d) => d !== device).map((d) => d.name);
-    throw new LabError('EINVAL', `${device.name} shares group ${group.id} with ${others.join(', ')}`, {
-      device: device.name,
-    });
-  }
-
-  #require(device: Device): GroupState {
-    const group = this.#stateOf(device);
-    if (group === undefined) {
-      throw new LabError('ENODEV', `${device.name} is behind no IOMMU, or not configured`, {
-        device: device.name,
-      });
-    }
-    return group;
-  }
-
-  #stateOf(device: Device): GroupState | undefined {
-    return this.#groups.find((g) => g.devices.includes(device));
-  }
-
-  #bindings(): readonly Binding[] {
-    return this.#groups.flatMap((g) => g.bindings);
-  }
-
-  #bindingsOf(device: Device): readonly Binding[] {
-    return this.#require(device).bindings.filter((b) => b.device === device);
   }
 
   #reportAttach(device: Device, domain: IommuDomain, context?: string): void {
@@ -392,5 +521,7 @@ export class Iommu {
   }
 }
 
-/** Hears of every fault. A returned verdict counts when the domain's handler and earlier listeners gave none. */
-export type FaultListener = (fault: Fault) => FaultVerdict | undefined | void;
+/** The default domain of a group for one more binding. @throws LabError as `IoAddressSpace.reach` */
+function homeIn({ defaultDomain, defaultSpace }: GroupState, instance: IommuInstance): IommuDomain {
+  return defaultSpace === undefined ? defaultDomain : defaultSpace.reach(instance);
+}

@@ -9,14 +9,15 @@ export interface ScatterEntry {
 
 /** Entries with consecutive ones merged. @throws LabError EINVAL on an entry without bytes */
 export function mergeEntries(entries: readonly ScatterEntry[]): readonly ScatterEntry[] {
-  const runs: ScatterEntry[] = [];
+  const runs: { readonly address: number; length: number }[] = [];
+  let last: (typeof runs)[number] | undefined;
   for (const { address, length } of entries) {
     if (!(length > 0)) throw new LabError('EINVAL', 'an entry without bytes', { address, length });
-    const last = runs.at(-1);
     if (last !== undefined && last.address + last.length === address) {
-      runs[runs.length - 1] = { address: last.address, length: last.length + length };
+      last.length += length;
     } else {
-      runs.push({ address, length });
+      last = { address, length };
+      runs.push(last);
     }
   }
   return runs;

@@ -21,7 +21,7 @@ export function claim(group: GroupState, device: Device, owner: unknown, block: 
   }
   const used = group.devices.find((d) => isUsedByOther(d, owner));
   if (used !== undefined) refuse(group, `${used.name} is used by the driver ${used.driver?.name}`);
-  if (group.bindings.some((b) => b.domain !== group.defaultDomain)) {
+  if (group.bindings.some((b) => b.domain !== b.home)) {
     throw new LabError('EBUSY', `group ${group.id} is not on its default domain`, { group: group.id });
   }
   block();

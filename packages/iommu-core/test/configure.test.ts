@@ -50,12 +50,26 @@ describe('configure', () => {
     expect([...fake.targets.values()]).toEqual([...second.targets.values()]);
   });
 
-  test('refuses a default domain over incompatible IOMMUs', () => {
-    const { iommu, world, fake } = bench();
-    iommu.registerInstance(new FakeIommu(world, { provider: 'odd', tableKey: 'odd' }));
+  test('a default over incompatible IOMMUs is an address space with a domain for each; or there is none', () => {
+    const { iommu, world, fake, events } = bench();
+    const odd = new FakeIommu(world, { provider: 'odd', tableKey: 'odd' });
+    iommu.registerInstance(odd);
     const mixed = device('mixed', endpoint('a', 0), endpoint('b', 1, 'odd'));
-    expect(() => iommu.configure(mixed)).toThrow(/EOPNOTSUPP.*incompatible IOMMUs are not supported yet/);
-    expect([iommu.groupOf(mixed), fake.targets.size, fake.tables.size]).toEqual([undefined, 0, 0]);
+    odd.broken.add('b');
+    expect(codeOf(() => iommu.configure(mixed))).toBe('EIO');
+    expect([iommu.groupOf(mixed), fake.targets.size, fake.tables.size, odd.tables.size]).toEqual([
+      undefined,
+      ...[0, 0, 0],
+    ]);
+    odd.broken.clear();
+    iommu.configure(mixed);
+    expect([iommu.domainOf(mixed, 'a')?.name, iommu.domainOf(mixed, 'b')?.name]).toEqual([
+      'dma:mixed#0',
+      'dma:mixed#1',
+    ]);
+    expect(iommu.groupOf(mixed)?.defaultSpace?.members).toEqual([mixed]);
+    expect(events.at(-1)?.fields).toEqual({ device: 'mixed', domain: 'dma:mixed#0' });
+    expect(() => iommu.allocPagingDomain(mixed)).toThrow(/EOPNOTSUPP.*an I.O address space can/);
   });
 
   test('attaches all endpoints or none', () => {

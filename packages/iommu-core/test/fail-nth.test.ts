@@ -1,15 +1,7 @@
 import { describe, expect, test } from '@jest/globals';
-import { isLabError, type World } from '@iommu-lab/machine';
 import { READ_WRITE } from '../src/index.ts';
 import { bench, type Bench, device, endpoint, K, M, rotator } from './fake-iommu.ts';
-import { mustEqual } from './must-equal.ts';
-
-/** An operation, and what must be the same after it failed. */
-interface Sweep {
-  readonly run: () => void;
-  readonly made: Bench;
-  readonly state: () => unknown;
-}
+import { stateOf, sweep } from './sweep.ts';
 
 /** A device with something mapped in its default domain and in another one, `mine`. */
 function start(): Bench & ReturnType<typeof devices> {
@@ -22,48 +14,6 @@ function devices(made: Bench) {
   const mine = made.iommu.allocPagingDomain(rot, 'mine');
   mine.map(M, 64 * M, 8 * K, READ_WRITE, 'old');
   return { rot, mine };
-}
-
-function stateOf({ iommu, fake }: Bench): unknown {
-  return {
-    hardware: fake.state(),
-    groups: iommu.groups.map((g) => [
-      g.id,
-      g.devices.map((d) => d.name),
-      g.domain.name,
-      g.defaultDomain.name,
-      g.owner,
-    ]),
-    domains: iommu.groups.map((g) => [g.defaultDomain.mappings(), g.defaultDomain.mappedBytes]),
-  };
-}
-
-/** Fails the 1st, 2nd, ... nth step of what `make` prepares. @returns sites that failed */
-function sweep(make: () => Sweep): readonly string[] {
-  const sites = new Set<string>();
-  for (let n = 1; ; n++) {
-    const { run, made, state } = make();
-    const before = state();
-    made.world.failpoints.failNth(n);
-    let isDone = false;
-    try {
-      run();
-      isDone = true;
-    } catch (error) {
-      if (!isLabError(error)) throw error;
-    }
-    const { hasFired } = made.world.failpoints;
-    for (const site of made.world.failpoints.hits().keys()) sites.add(site);
-    made.world.failpoints.reset();
-    if (!hasFired) {
-      mustEqual(isDone, true);
-      return [...sites].sort();
-    }
-    mustEqual([n, isDone], [n, false]);
-    mustEqual(state(), before);
-    // The same operation succeeds once there is memory again.
-    run();
-  }
 }
 
 describe('the nth failure leaves everything as it was', () => {
@@ -119,8 +69,50 @@ describe('the nth failure leaves everything as it was', () => {
     expect(sites).toEqual(['fake.table', 'iommu-core.domain']);
   });
 
-  test('attach, replace, attachEndpoint and claimOwnership', () => {
+  test('configure of a device with direct regions, in a group that has some of them', () => {
+    const sites = sweep(() => {
+      const made = bench({ isolate: () => 'all' });
+      const [first, late] = [device('first', endpoint('c0', 0)), device('late', endpoint('c1', 1))];
+      first.reservedRegions = [{ name: 'splash', kind: 'direct', iova: M, sizeBytes: 4 * K }];
+      late.reservedRegions = [{ name: 'frame', kind: 'direct', iova: M - 4 * K, sizeBytes: 12 * K }];
+      made.iommu.configure(first);
+      return { made, run: () => made.iommu.configure(late), state: () => stateOf(made) };
+    });
+    expect(sites).toEqual([
+      ...['fake.attach', 'fake.map', 'fake.sync-map'],
+      ...['iommu-core.attach', 'iommu-core.journal', 'iommu-core.map'],
+    ]);
+  });
+
+  test('allocDomain, of which only paging takes memory', () => {
+    const kinds = ['paging', 'identity', 'blocked'] as const;
+    const sites = kinds.map((kind) =>
+      sweep(() => {
+        const made = start();
+        return { made, run: () => void made.iommu.allocDomain(made.rot, kind), state: () => stateOf(made) };
+      }),
+    );
+    expect(sites).toEqual([['fake.table', 'iommu-core.domain'], [], []]);
+  });
+
+  test('setDirtyTracking and readDirty, in which nothing can fail', () => {
+    const sites = sweep(() => {
+      const made = bench({ capabilities: { dirtyTracking: true } });
+      const domain = made.iommu.allocPagingDomain(rotator(made));
+      const run = (): void => {
+        domain.setDirtyTracking(true);
+        domain.readDirty(0, 0, { clear: true });
+        domain.setDirtyTracking(false);
+      };
+      return { made, run, state: () => stateOf(made) };
+    });
+    expect(sites).toEqual([]);
+  });
+
+  test('attach, attachGroup, replace, attachEndpoint and claimOwnership', () => {
     const runs = [
+      ({ iommu, rot, mine }: ReturnType<typeof start>) => iommu.attachGroup(mine, rot),
+      ({ iommu, rot, mine }: ReturnType<typeof start>) => iommu.replace(mine, rot, 'rot_src'),
       ({ iommu, rot, mine }: ReturnType<typeof start>) => iommu.attach(mine, rot),
       ({ iommu, rot, mine }: ReturnType<typeof start>) => iommu.replace(mine, rot),
       ({ iommu, rot, mine }: ReturnType<typeof start>) => iommu.attachEndpoint(mine, rot, 'rot_dst'),
@@ -129,31 +121,9 @@ describe('the nth failure leaves everything as it was', () => {
     for (const run of runs) {
       const sites = sweep(() => {
         const made = start();
-        const contexts = ['rot_src', 'rot_dst'];
-        return {
-          made,
-          run: () => run(made),
-          state: () => [stateOf(made), contexts.map((c) => made.iommu.domainOf(made.rot, c)?.name)],
-        };
+        return { made, run: () => run(made), state: () => stateOf(made) };
       });
       expect(sites).toEqual(['fake.attach', 'iommu-core.attach']);
     }
   });
-});
-
-test('unmap, detach, release and cleanup succeed whatever fails', () => {
-  const failAlways = (world: World): void => {
-    world.fail = () => true;
-  };
-  const made = start();
-  const { iommu, fake, rot, mine, world } = made;
-  iommu.claimOwnership(rot, 'guest');
-  iommu.attach(mine, rot);
-  failAlways(world);
-  expect(mine.unmap(M, 8 * K)).toBe(8 * K);
-  iommu.detach(mine, rot);
-  iommu.releaseOwnership(rot);
-  iommu.cleanup(rot);
-  mine.free();
-  expect([fake.targets.size, fake.tables.size, iommu.groups]).toEqual([0, 0, []]);
 });

@@ -1,19 +1,21 @@
 /** A fake IOMMU: a flat map of pages that knows no table format, records what it is asked, and fails on demand. */
-import { Device, type Endpoint } from '@iommu-lab/driver-core';
-import { hex, LabError, type PhysAddr, World } from '@iommu-lab/machine';
+import { Device, type Endpoint, type ReservedRegion } from '@iommu-lab/driver-core';
+import { LabError, World } from '@iommu-lab/machine';
 import {
   type AttachTarget,
   type FaultReport,
-  formatProtection,
-  type Gather,
+  type FaultVerdict,
   Iommu,
   type IommuCapabilities,
   type IommuInstance,
   type IommuOptions,
   type PagingTable,
-  type Protection,
-  type WalkStep,
+  type ProcessSpace,
+  type ProcessTable,
 } from '../src/index.ts';
+import { FakeProcessTable, FakeTable } from './fake-table.ts';
+
+export { FakeProcessTable, FakeTable };
 
 export const K = 0x400;
 export const M = 0x100000;
@@ -30,85 +32,8 @@ export const CAPABILITIES: IommuCapabilities = {
   pasids: 0,
   dirtyTracking: false,
   nesting: false,
+  processFormats: [],
 };
-
-interface Leaf {
-  readonly iova: number;
-  readonly address: number;
-  readonly size: number;
-  readonly protection: Protection;
-}
-
-export class FakeTable implements PagingTable {
-  readonly leaves: Map<number, Leaf> = new Map();
-  readonly #iommu: FakeIommu;
-
-  constructor(iommu: FakeIommu) {
-    this.#iommu = iommu;
-  }
-
-  get tableBytes(): number {
-    return this.leaves.size * 4;
-  }
-
-  mapPages(iova: number, address: number, pageSize: number, count: number, protection: Protection): void {
-    this.#iommu.step('map', `map ${hex(iova)} ${hex(address)} ${pageSize}x${count}`);
-    for (let i = 0; i < count; i++) {
-      const leaf = { iova: iova + i * pageSize, address: address + i * pageSize, size: pageSize, protection };
-      if (this.#leafOver(leaf.iova) !== undefined) throw new Error('the core lets mappings overlap');
-      this.leaves.set(leaf.iova, leaf);
-    }
-  }
-
-  syncMap(iova: number, sizeBytes: number): void {
-    this.#iommu.step('sync-map', `syncMap ${hex(iova)} ${sizeBytes}`);
-  }
-
-  unmapPages(iova: number, pageSize: number, count: number, gather: Gather): number {
-    this.#iommu.calls.push(`unmap ${hex(iova)} ${pageSize}x${count}`);
-    let done = 0;
-    while (done < pageSize * count) {
-      const leaf = this.leaves.get(iova + done);
-      if (leaf === undefined) break;
-      this.leaves.delete(leaf.iova);
-      gather.addRange(leaf.iova, leaf.size, leaf.size);
-      done += leaf.size;
-    }
-    return done;
-  }
-
-  sync(gather: Gather): void {
-    this.#iommu.calls.push(`sync ${gather.ranges.map((r) => `${hex(r.iova)}+${r.sizeBytes}`).join(' ')}`);
-    gather.finish();
-  }
-
-  iovaToPhys(iova: number): PhysAddr | undefined {
-    const leaf = this.#leafOver(iova);
-    return leaf && ((leaf.address + iova - leaf.iova) as PhysAddr);
-  }
-
-  walk(iova: number): readonly WalkStep[] {
-    const leaf = this.#leafOver(iova);
-    const at = 0x8000_0000 + (iova >>> 20) * 4;
-    const level = 'table';
-    if (leaf === undefined) return [{ level, address: at, descriptor: 0, meaning: 'nothing' }];
-    const meaning = `page of ${leaf.size} at ${hex(leaf.address)}, ${formatProtection(leaf.protection)}`;
-    return [{ level, address: at, descriptor: leaf.address + 2, meaning }];
-  }
-
-  destroy(): void {
-    this.leaves.clear();
-    this.#iommu.tables.delete(this);
-  }
-
-  #leafOver(iova: number): Leaf | undefined {
-    for (const size of this.#iommu.capabilities.pageSizes) {
-      const leaf = this.leaves.get(iova - (iova % size));
-      if (leaf !== undefined && leaf.size > iova - leaf.iova) return leaf;
-    }
-    return undefined;
-  }
-}
 
 export interface FakeOptions {
   readonly provider?: string;
@@ -116,6 +41,8 @@ export interface FakeOptions {
   readonly capabilities?: Partial<IommuCapabilities>;
   /** Isolation key of an endpoint; its context unless given. */
   readonly isolate?: (endpoint: Endpoint) => string;
+  /** Regions the hardware keeps; none unless given. */
+  readonly reserved?: (endpoint: Endpoint) => readonly ReservedRegion[];
 }
 
 export class FakeIommu implements IommuInstance {
@@ -126,12 +53,18 @@ export class FakeIommu implements IommuInstance {
   readonly calls: string[] = [];
   /** Tables that have not been destroyed. */
   readonly tables: Set<FakeTable> = new Set();
+  readonly processTables: Set<FakeProcessTable> = new Set();
   /** What each endpoint is on, by context and streams. */
   readonly targets: Map<string, AttachTarget> = new Map();
   /** Contexts whose attach always fails. */
   readonly broken: Set<string> = new Set();
+  /** Contexts in which an access waits. */
+  readonly stalled: Set<string> = new Set();
+  /** `resume` finds no hardware. */
+  isUnreachable = false;
   readonly #world: World;
   readonly #isolate: (endpoint: Endpoint) => string;
+  readonly #reserved: (endpoint: Endpoint) => readonly ReservedRegion[];
 
   constructor(world: World, options: FakeOptions = {}) {
     this.#world = world;
@@ -140,6 +73,7 @@ export class FakeIommu implements IommuInstance {
     this.tableKey = options.tableKey ?? 'fake';
     this.capabilities = { ...CAPABILITIES, ...options.capabilities };
     this.#isolate = options.isolate ?? ((e) => e.context);
+    this.#reserved = options.reserved ?? (() => []);
   }
 
   /** A step that is recorded and can fail. */
@@ -166,6 +100,7 @@ export class FakeIommu implements IommuInstance {
     if (this.targets.get(key) !== previous) throw new Error(`the core tells a wrong previous for ${key}`);
     this.step('attach', `attach ${endpoint.context} ${target.kind}`);
     this.targets.set(key, target);
+    this.stalled.delete(endpoint.context);
   }
 
   release(endpoint: Endpoint, previous: AttachTarget): void {
@@ -173,6 +108,34 @@ export class FakeIommu implements IommuInstance {
     if (this.targets.get(key) !== previous) throw new Error(`the core tells a wrong previous for ${key}`);
     this.calls.push(`release ${endpoint.context}`);
     this.targets.delete(key);
+    this.stalled.delete(endpoint.context);
+  }
+
+  reservedRegions(endpoint: Endpoint): readonly ReservedRegion[] {
+    return this.#reserved(endpoint);
+  }
+
+  createProcessTable(space: ProcessSpace): ProcessTable {
+    this.step('process-table', 'createProcessTable');
+    const table = new FakeProcessTable(this, space);
+    this.processTables.add(table);
+    return table;
+  }
+
+  resume(context: string, outcome: 'retry' | 'terminate'): void {
+    if (this.isUnreachable) throw new LabError('EIO', `fake: ${context} cannot be reached`);
+    if (!this.stalled.delete(context)) throw new LabError('EINVAL', `fake: nothing waits in ${context}`);
+    this.calls.push(`resume ${context} ${outcome}`);
+  }
+
+  /** An access faults and waits; its interrupt is handled at once. @returns the verdict */
+  stall(iommu: Iommu, report: Partial<FaultReport> = {}): FaultVerdict {
+    const whole = faultReport({ ...report, isStalled: true });
+    const context = whole.context as string;
+    this.stalled.add(context);
+    const verdict = iommu.reportFault(this, whole);
+    if (verdict !== 'hold') this.stalled.delete(context);
+    return verdict;
   }
 
   /** Everything the hardware remembers, as plain data. */

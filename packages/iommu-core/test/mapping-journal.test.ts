@@ -26,6 +26,8 @@ const command = fc.record({
   count: fc.integer({ min: 1, max: 8 }),
 });
 
+const LATE = HISTORY_LIMIT + 500;
+
 describe('the journal', () => {
   test('agrees with a record kept page by page', () => {
     fc.assert(
@@ -91,6 +93,58 @@ describe('the journal', () => {
     );
   });
 
+  test('agrees with a sorted list of many mappings, wherever they come and go', () => {
+    let mostLive = 0;
+    fc.assert(
+      fc.property(
+        fc.array(fc.tuple(fc.integer({ min: 0, max: 2000 }), fc.integer({ min: 1, max: 6 }), fc.boolean()), {
+          minLength: 300,
+          maxLength: 900,
+          size: 'max',
+        }),
+        (steps) => {
+          const journal = new MappingJournal();
+          // By page, of a space beyond 32 bits; naive on purpose.
+          let oracle: { page: number; pages: number; n: number }[] = [];
+          const iovaOf = (page: number): number => 2 ** 33 + page * 0x1000;
+          steps.forEach(([page, pages, isUnmap], n) => {
+            const end = page + pages;
+            const hit = oracle.filter((m) => m.page < end && m.page + m.pages > page);
+            const lowest = hit.reduce((low, m) => Math.min(low, m.page), Infinity);
+            const found = journal.firstOverlap(iovaOf(page), pages * 0x1000);
+            mustEqual(found?.iova, hit.length === 0 ? undefined : iovaOf(lowest));
+            if (isUnmap && n % 3 === 0) {
+              journal.remove(iovaOf(page), pages * 0x1000, 'x', n);
+              oracle = oracle.flatMap((m) => {
+                if (!hit.includes(m)) return [m];
+                const below = { ...m, pages: page - m.page };
+                const above = { ...m, page: end, pages: m.page + m.pages - end };
+                return [below, above].filter((part) => part.pages > 0);
+              });
+            } else if (hit.length === 0) {
+              journal.add({
+                iova: iovaOf(page),
+                address: 0,
+                sizeBytes: pages * 0x1000,
+                protection: READ_WRITE,
+                by: `${n}`,
+                atNs: n,
+              });
+              oracle.push({ page, pages, n });
+            }
+          });
+          mostLive = Math.max(mostLive, oracle.length);
+          oracle.sort((a, b) => a.page - b.page);
+          expect(journal.live.map((r) => [r.iova, r.sizeBytes, r.by])).toEqual(
+            oracle.map((m) => [iovaOf(m.page), m.pages * 0x1000, `${m.n}`]),
+          );
+        },
+      ),
+      { numRuns: 40 },
+    );
+    expect(mostLive).toBeGreaterThan(100); // several levels of the tree
+  });
+
   test('keeps the map call of a record that was cut', () => {
     const journal = new MappingJournal();
     journal.add({ iova: 10, address: 110, sizeBytes: 10, protection: READ_WRITE, by: 'a', atNs: 0 });
@@ -107,9 +161,30 @@ describe('the journal', () => {
       journal.add({ iova: n, address: 0, sizeBytes: 1, protection: READ_WRITE, by: 'a', atNs: 0 });
       journal.remove(n, 1, 'b', 0);
     }
-    expect(journal.history.length).toBe(HISTORY_LIMIT);
+    expect(journal.history.map((r) => r.iova)).toEqual(
+      Array.from({ length: HISTORY_LIMIT }, (_, i) => i + 10),
+    );
     expect([journal.lastUnmapped(9), journal.lastUnmapped(10)?.iova]).toEqual([undefined, 10]);
   });
+});
+
+test('the history agrees with a list that is cut at its front, at every length', () => {
+  const journal = new MappingJournal();
+  const oracle: { iova: number; order: number }[] = [];
+  for (let n = 0; n < LATE; n++) {
+    // Each address comes again, so that the newest record over it must be told from older ones.
+    const iova = (n * 7) % 400;
+    journal.add({ iova, address: 0, sizeBytes: 1, protection: READ_WRITE, by: `${n}`, atNs: 0 });
+    journal.remove(iova, 1, 'b', n);
+    oracle.push({ iova, order: n });
+    if (n % 97 !== 0 && n !== LATE - 1) continue;
+    const kept = oracle.slice(-HISTORY_LIMIT);
+    expect(journal.history.map((r) => [r.iova, r.unmappedAtNs])).toEqual(kept.map((r) => [r.iova, r.order]));
+    for (let at = 0; at < 400; at++) {
+      const last = kept.findLast((r) => r.iova === at);
+      mustEqual(journal.lastUnmapped(at)?.unmappedAtNs, last?.order);
+    }
+  }
 });
 
 function check(journal: MappingJournal, oracle: PageOracle): void {

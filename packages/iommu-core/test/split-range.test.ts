@@ -94,6 +94,11 @@ describe('cutting a range into pages', () => {
         // The list is cut short for long runs; what it has must agree.
         const isListed = start !== undefined && inside - start < page.pageSize;
         expect(page.start).toBe(isListed ? start : page.start);
+        const piece = splitRange(sizes, iova, iova, size).findLast((p) => p.iova <= inside);
+        expect([page.pageSize, (page.start - (piece?.iova ?? 0)) % page.pageSize]).toEqual([
+          piece?.pageSize,
+          0,
+        ]);
         expect(inside - page.start).toBeLessThan(page.pageSize);
       }),
     );

@@ -10,5 +10,6 @@ export {
   type MemoryKind,
   type ShortDescriptorFormat,
 } from './short-descriptor-format.ts';
+export type { LeafListener } from './leaf-run.ts';
 export * from './short-descriptor-table.ts';
 export type { TableWalkStep, Translation, WordReader } from './short-descriptor-walk.ts';

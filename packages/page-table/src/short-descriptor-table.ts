@@ -16,10 +16,10 @@ import {
   SECTION_BYTES,
   secondLevelBase,
   secondLevelIndex,
-  secondLevelKind,
   SMALL_PAGE_BYTES,
   type LeafKind,
 } from './layout/short-descriptor.ts';
+import { clearLeaves, firstLeaf, leafStart, writeLeaves, type LeafListener } from './leaf-run.ts';
 import {
   encodeDescriptor,
   encodePointer,
@@ -29,6 +29,7 @@ import {
 } from './short-descriptor-format.ts';
 import {
   explainWalk,
+  findAddress,
   firstLevelAddress,
   translate,
   type TableWalkStep,
@@ -37,11 +38,9 @@ import {
 } from './short-descriptor-walk.ts';
 import type { TableMemory } from './table-memory.ts';
 
-/** @param iova start of the leaf; @param sizeBytes what it mapped */
-export type LeafListener = (iova: number, sizeBytes: number) => void;
-
 const ADDRESS_END = 2 ** 32;
 const WORD_BYTES = 4;
+const NO_TABLES: readonly PhysAddr[] = [];
 
 /**
  * One table: a 16 KiB first level and its second-level tables, for 32-bit addresses.
@@ -86,7 +85,9 @@ export class ShortDescriptorTable {
     this.#checkVacant(iova, pageSize * count, kind);
     const word = encodeDescriptor(this.format, kind, address, attributes);
     if (pageSize >= SECTION_BYTES) {
-      this.#writeRun(firstLevelAddress(this.root, iova), entriesOf(kind) * count, word, kind);
+      const replicas = entriesOf(kind);
+      const start = firstLevelAddress(this.root, iova);
+      writeLeaves(this.#memory, start, replicas * count, word, pageSize, replicas);
     } else {
       this.#mapSecondLevel(iova, word, kind, count);
     }
@@ -97,7 +98,7 @@ export class ShortDescriptorTable {
    * sticks out of the range, at either end, goes whole.
    * @param freed is given each second-level table that became empty, after it is unlinked. The caller frees it once
    * no walker can hold it any more (after the TLB was invalidated).
-   * @param removedLeaf hears of each leaf that went, with its own size: what a TLB holds is leaves, not ranges.
+   * @param removedLeaves hears of every leaf that went, in rows of one size: what a TLB holds is leaves, not ranges.
    * @returns bytes removed.
    * @throws LabError EINVAL on a size that is no leaf size or a misaligned address, ERANGE beyond 32 bits.
    */
@@ -106,7 +107,7 @@ export class ShortDescriptorTable {
     pageSize: number,
     count: number,
     freed: (table: PhysAddr, sizeBytes: number) => void,
-    removedLeaf: LeafListener = () => undefined,
+    removedLeaves: LeafListener = () => undefined,
   ): number {
     this.#checkRange(iova, pageSize, count);
     const end = iova + pageSize * count;
@@ -114,25 +115,33 @@ export class ShortDescriptorTable {
     const firstLevelRun = new CleanRun(this.#memory);
     let removed = 0;
     for (let cursor = iova; cursor < end;) {
-      const entry = this.#read(firstLevelAddress(this.root, cursor));
+      const entry = this.#memory.read32(firstLevelAddress(this.root, cursor));
       const kind = firstLevelKind(entry);
       if (kind === 'invalid') break;
       if (kind === 'table') {
+        const section = firstLevelIndex(cursor);
         const blockEnd = Math.min(end, nextSection(cursor));
-        const part = this.#clearSecondLevel(entry, cursor, blockEnd, removedLeaf);
-        removed += part.removed;
-        cursor = part.stoppedAt;
-        if (part.isEmpty) {
-          this.#clearEntries(firstLevelRun, sectionStart(cursor - 1), 1);
-          unlinked.push(secondLevelBase(entry) as PhysAddr);
+        const table = secondLevelBase(entry) as PhysAddr;
+        const start = leafStart(this.#memory, table, cursor);
+        const bytes = clearLeaves(this.#memory, table, start, blockEnd, removedLeaves);
+        const live = (this.#live[section] as number) - bytes / SMALL_PAGE_BYTES;
+        this.#live[section] = live;
+        removed += bytes;
+        if (live === 0) {
+          firstLevelRun.write(firstLevelAddress(this.root, cursor), 0);
+          unlinked.push(table);
         }
+        cursor = start + bytes;
         if (cursor < blockEnd) break;
       } else {
         const bytes = leafBytes(kind);
-        const start = cursor - (cursor % bytes);
-        this.#clearEntries(firstLevelRun, start, bytes / SECTION_BYTES);
+        const entries = entriesOf(kind);
+        const first = firstLevelIndex(cursor) & -entries;
+        for (let i = first; i < first + entries; i++)
+          firstLevelRun.write(offsetBy(this.root, i * WORD_BYTES), 0);
+        const start = first * SECTION_BYTES;
         removed += bytes;
-        removedLeaf(start, bytes);
+        removedLeaves(start, bytes, bytes);
         cursor = start + bytes;
       }
     }
@@ -146,6 +155,13 @@ export class ShortDescriptorTable {
   lookup(iova: number): Translation | undefined {
     if (this.#isDestroyed || !isAddress(iova)) return undefined;
     return translate(this.format, this.#read, this.root, iova);
+  }
+
+  /** `lookup`'s address alone: it makes no object. */
+  addressOf(iova: number): PhysAddr | undefined {
+    if (this.#isDestroyed || !isAddress(iova)) return undefined;
+    const address = findAddress(this.#memory, this.root, iova);
+    return address < 0 ? undefined : (address as PhysAddr);
   }
 
   /**
@@ -162,7 +178,7 @@ export class ShortDescriptorTable {
     if (this.#isDestroyed) return;
     this.#live.forEach((live, index) => {
       if (live === 0) return;
-      const pointer = this.#read(offsetBy(this.root, index * WORD_BYTES));
+      const pointer = this.#memory.read32(offsetBy(this.root, index * WORD_BYTES));
       this.#memory.free(secondLevelBase(pointer) as PhysAddr, SECOND_LEVEL_BYTES);
     });
     this.#memory.free(this.root, FIRST_LEVEL_BYTES);
@@ -173,38 +189,44 @@ export class ShortDescriptorTable {
 
   /** Small and large pages: second-level tables are all allocated before the first descriptor is written. */
   #mapSecondLevel(iova: number, firstWord: number, kind: LeafKind, count: number): void {
-    const end = iova + leafBytes(kind) * count;
-    const fresh = this.#allocateMissing(iova, end);
+    const bytes = leafBytes(kind);
+    const end = iova + bytes * count;
+    const fresh = this.#allocateMissing(firstLevelIndex(iova), firstLevelIndex(end - 1));
     const pointers = new CleanRun(this.#memory);
+    const replicas = entriesOf(kind);
     let word = firstWord;
+    let used = 0;
     for (let cursor = iova; cursor < end;) {
       const blockEnd = Math.min(end, nextSection(cursor));
       const section = firstLevelIndex(cursor);
       const pointerAddress = firstLevelAddress(this.root, cursor);
-      const table = fresh.get(section) ?? (secondLevelBase(this.#read(pointerAddress)) as PhysAddr);
+      const live = this.#live[section] as number;
+      const table = live === 0 ? fresh[used++] : secondLevelBase(this.#memory.read32(pointerAddress));
+      assert(table !== undefined, 'each MiB without a table has been given one');
       const entries = (blockEnd - cursor) / SMALL_PAGE_BYTES;
-      this.#writeRun(offsetBy(table, secondLevelIndex(cursor) * WORD_BYTES), entries, word, kind);
-      this.#live[section] = (this.#live[section] as number) + entries;
-      if (fresh.has(section)) pointers.write(pointerAddress, encodePointer(this.format, table));
+      const start = table + secondLevelIndex(cursor) * WORD_BYTES;
+      writeLeaves(this.#memory, start, entries, word, bytes, replicas);
+      this.#live[section] = live + entries;
+      if (live === 0) pointers.write(pointerAddress, encodePointer(this.format, table));
       word = (word + (blockEnd - cursor)) >>> 0;
       cursor = blockEnd;
     }
     pointers.finish();
-    this.#secondLevelTables += fresh.size;
+    this.#secondLevelTables += used;
   }
 
-  /** A table for each MiB of the range that has none, by first-level index; none at all when one fails. */
-  #allocateMissing(iova: number, end: number): Map<number, PhysAddr> {
-    const fresh = new Map<number, PhysAddr>();
+  /** Tables for those MiB, `first` to `last`, that have none, in their order; none at all when one fails. */
+  #allocateMissing(first: number, last: number): readonly PhysAddr[] {
+    let fresh: PhysAddr[] | undefined;
     try {
-      for (let section = firstLevelIndex(iova); section <= firstLevelIndex(end - 1); section++) {
-        if (this.#live[section] === 0) fresh.set(section, this.#allocate(SECOND_LEVEL_BYTES));
+      for (let section = first; section <= last; section++) {
+        if (this.#live[section] === 0) (fresh ??= []).push(this.#allocate(SECOND_LEVEL_BYTES));
       }
     } catch (error) {
-      for (const table of fresh.values()) this.#memory.free(table, SECOND_LEVEL_BYTES);
+      for (const table of fresh ?? NO_TABLES) this.#memory.free(table, SECOND_LEVEL_BYTES);
       throw error;
     }
-    return fresh;
+    return fresh ?? NO_TABLES;
   }
 
   #allocate(sizeBytes: number): PhysAddr {
@@ -218,53 +240,6 @@ export class ShortDescriptorTable {
     }
     assert(isAligned(table, sizeBytes), 'a table is aligned to its size');
     return table;
-  }
-
-  /** Writes leaves into `entries` entries from `start` on, each leaf into all of its replicas; one clean. */
-  #writeRun(start: PhysAddr, entries: number, firstWord: number, kind: LeafKind): void {
-    const run = new CleanRun(this.#memory);
-    const replicas = entriesOf(kind);
-    for (let entry = 0; entry < entries; entry++) {
-      const leaf = (entry - (entry % replicas)) / replicas;
-      run.write(offsetBy(start, entry * WORD_BYTES), (firstWord + leaf * leafBytes(kind)) >>> 0);
-    }
-    run.finish();
-  }
-
-  /** Clears the leaves of `[from, end)`, a part of one MiB, up to the first hole. */
-  #clearSecondLevel(
-    pointer: number,
-    from: number,
-    end: number,
-    removedLeaf: LeafListener,
-  ): { removed: number; stoppedAt: number; isEmpty: boolean } {
-    const table = secondLevelBase(pointer) as PhysAddr;
-    const section = firstLevelIndex(from);
-    const run = new CleanRun(this.#memory);
-    let removed = 0;
-    let cursor = from;
-    while (cursor < end) {
-      const index = secondLevelIndex(cursor);
-      const kind = secondLevelKind(this.#read(offsetBy(table, index * WORD_BYTES)));
-      if (kind === 'invalid') break;
-      const entries = entriesOf(kind);
-      const first = index - (index % entries);
-      for (let entry = first; entry < first + entries; entry++)
-        run.write(offsetBy(table, entry * WORD_BYTES), 0);
-      const bytes = leafBytes(kind);
-      const start = cursor - (cursor % bytes);
-      removed += bytes;
-      removedLeaf(start, bytes);
-      cursor = start + bytes;
-    }
-    run.finish();
-    this.#live[section] = (this.#live[section] as number) - removed / SMALL_PAGE_BYTES;
-    return { removed, stoppedAt: cursor, isEmpty: removed > 0 && this.#live[section] === 0 };
-  }
-
-  #clearEntries(run: CleanRun, iova: number, entries: number): void {
-    const start = firstLevelAddress(this.root, iova);
-    for (let entry = 0; entry < entries; entry++) run.write(offsetBy(start, entry * WORD_BYTES), 0);
   }
 
   #checkRange(iova: number, pageSize: number, count: number): LeafKind {
@@ -287,17 +262,13 @@ export class ShortDescriptorTable {
   #checkVacant(iova: number, sizeBytes: number, kind: LeafKind): void {
     const end = iova + sizeBytes;
     for (let cursor = iova; cursor < end; cursor = nextSection(cursor)) {
-      const entry = this.#read(firstLevelAddress(this.root, cursor));
+      const entry = this.#memory.read32(firstLevelAddress(this.root, cursor));
       const found = firstLevelKind(entry);
       if (found === 'invalid') continue;
       if (found !== 'table' || kind === 'section' || kind === 'supersection') throw occupied(cursor);
-      const table = secondLevelBase(entry);
-      const last = Math.min(end, nextSection(cursor)) - 1;
-      for (let index = secondLevelIndex(cursor); index <= secondLevelIndex(last); index++) {
-        if (secondLevelKind(this.#read((table + index * WORD_BYTES) as PhysAddr)) !== 'invalid') {
-          throw occupied(sectionStart(cursor) + index * SMALL_PAGE_BYTES);
-        }
-      }
+      const last = secondLevelIndex(Math.min(end, nextSection(cursor)) - 1);
+      const taken = firstLeaf(this.#memory, secondLevelBase(entry), secondLevelIndex(cursor), last);
+      if (taken <= last) throw occupied(firstLevelIndex(cursor) * SECTION_BYTES + taken * SMALL_PAGE_BYTES);
     }
   }
 }
@@ -306,12 +277,8 @@ function entriesOf(kind: LeafKind): number {
   return kind === 'large' || kind === 'supersection' ? REPLICAS : 1;
 }
 
-function sectionStart(iova: number): number {
-  return iova - (iova % SECTION_BYTES);
-}
-
 function nextSection(iova: number): number {
-  return sectionStart(iova) + SECTION_BYTES;
+  return (firstLevelIndex(iova) + 1) * SECTION_BYTES;
 }
 
 function isAddress(value: number): boolean {
@@ -319,7 +286,7 @@ function isAddress(value: number): boolean {
 }
 
 function checkAddress(what: string, address: number, pageSize: number, count: number): void {
-  if (!Number.isSafeInteger(address) || address < 0 || !isAligned(address, pageSize)) {
+  if (!Number.isSafeInteger(address) || address < 0 || (address & (pageSize - 1)) !== 0) {
     throw new LabError('EINVAL', `${what} is not a multiple of the page size`, { address, pageSize });
   }
   if (address + pageSize * count > ADDRESS_END) {

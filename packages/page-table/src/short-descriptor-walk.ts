@@ -15,6 +15,7 @@ import {
   type LeafAttributes,
   type ShortDescriptorFormat,
 } from './short-descriptor-format.ts';
+import type { TableMemory } from './table-memory.ts';
 
 /** Reads the word at a physical address; a negative answer is a bus error. */
 export type WordReader = (address: PhysAddr) => number;
@@ -57,6 +58,17 @@ function findLeaf(read: WordReader, root: PhysAddr, iova: number): FoundLeaf | u
   if (second < 0) return undefined;
   const leaf = secondLevelKind(second);
   return leaf === 'invalid' ? undefined : { kind: leaf, word: second };
+}
+
+/** Physical address of the byte at `iova`; negative where nothing maps it. Makes no object. */
+export function findAddress(memory: TableMemory, root: PhysAddr, iova: number): number {
+  const first = memory.read32(firstLevelAddress(root, iova));
+  const kind = firstLevelKind(first);
+  if (kind === 'invalid') return -1;
+  if (kind !== 'table') return outputAddress(kind, first, iova);
+  const second = memory.read32(secondLevelAddress(first, iova));
+  const leaf = secondLevelKind(second);
+  return leaf === 'invalid' ? -1 : outputAddress(leaf, second, iova);
 }
 
 /** What hardware programmed for `format` would make of `iova`, rights left aside. */

@@ -213,7 +213,7 @@ describe('every allocation that fails leaves mappings and table bytes as they we
   });
 });
 
-test('each leaf that goes is reported with its own size', () => {
+test('leaves that go are reported in rows of one size', () => {
   const { table, free } = setup();
   table.mapPages(0, 0, KIB4, 1, RW);
   table.unmapPages(0, KIB4, 1, free);

@@ -5,7 +5,7 @@
 import { type Bus, Device, type Driver } from '@iommu-lab/driver-core';
 import type { Iommu } from '@iommu-lab/iommu-core';
 import { hex, LabError, type World } from '@iommu-lab/machine';
-import type { GuestDomain } from './guest-domain.ts';
+import type { GuestAddressSpace } from './guest-address-space.ts';
 import type { GuestMmio } from './guest-mmio.ts';
 import type { InterruptForwarding } from './interrupt-forwarding.ts';
 import type { MemorySlots } from './memory-slots.ts';
@@ -18,7 +18,7 @@ export interface AssignmentTarget {
   readonly holdingDriver: Driver;
   /** The host's. */
   readonly iommu: Iommu;
-  readonly domain: GuestDomain;
+  readonly space: GuestAddressSpace;
   readonly slots: MemorySlots;
   readonly mmio: GuestMmio;
   readonly forwarding: InterruptForwarding;
@@ -62,7 +62,7 @@ export function assignDevice(device: Device, target: AssignmentTarget): Assignme
   });
   try {
     step('hold', () => hold(device, hostBus, target));
-    step('attach', () => target.domain.attach(device));
+    step('attach', () => target.space.attach(device));
     for (const resource of device.resources) {
       if (resource.kind === 'interrupt') step('interrupt', () => target.forwarding.forward(resource.irq));
       else step('window', () => openWindow(device, resource, target));

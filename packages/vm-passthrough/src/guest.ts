@@ -3,7 +3,7 @@
  * registers, wired interrupts. Left out: the CPU's own virtualisation, message interrupts, ballooning, guests in guests.
  */
 import { type Device, type Driver, InterruptController } from '@iommu-lab/driver-core';
-import type { Iommu, IommuDomain } from '@iommu-lab/iommu-core';
+import type { Iommu, IoAddressSpace } from '@iommu-lab/iommu-core';
 import type { FrameAllocator } from '@iommu-lab/kernel-mm';
 import {
   type CacheMaintenance,
@@ -16,7 +16,7 @@ import {
 } from '@iommu-lab/machine';
 import { assignDevice, type Assignment, makeHoldingDriver } from './assign.ts';
 import { GuestCacheMaintenance } from './guest-cache-maintenance.ts';
-import { GuestDomain } from './guest-domain.ts';
+import { GuestAddressSpace } from './guest-address-space.ts';
 import { bootGuestKernel, type GuestKernel } from './guest-kernel.ts';
 import { GuestMemory } from './guest-memory.ts';
 import { GuestMmio } from './guest-mmio.ts';
@@ -57,7 +57,7 @@ export class Guest {
   readonly #host: GuestHost;
   readonly #slots: MemorySlots;
   readonly #uncached: MemoryPort;
-  readonly #domain: GuestDomain;
+  readonly #space: GuestAddressSpace;
   readonly #forwarding: InterruptForwarding;
   readonly #holdingDriver: Driver;
   readonly #assignments = new Map<Device, Assignment>();
@@ -80,7 +80,7 @@ export class Guest {
     this.interrupts = new InterruptController(this.world);
     this.#forwarding = new InterruptForwarding(this.name, host.interrupts, this.interrupts);
     this.#holdingDriver = makeHoldingDriver(this.name);
-    this.#domain = new GuestDomain(this.world, host.iommu, this.#slots, `vm ${this.name}`);
+    this.#space = new GuestAddressSpace(this.world, host.iommu, `vm ${this.name}`, this.#slots.pageBytes);
   }
 
   /** Memory slots, ascending. */
@@ -93,9 +93,9 @@ export class Guest {
     return this.#slots.sizeBytes;
   }
 
-  /** The guest's domain while it has a device. */
-  get domain(): IommuDomain | undefined {
-    return this.#domain.current;
+  /** What the guest's devices reach: its memory, through all the IOMMUs they sit behind. */
+  get addressSpace(): IoAddressSpace {
+    return this.#space.mappings;
   }
 
   /** The host's devices that the guest has, in the order they were assigned. */
@@ -139,7 +139,7 @@ export class Guest {
     const hostPages = allocatePages(this.#host, pageBytes, sizeBytes / pageBytes);
     const slot: MemorySlot = { base: guestPhysAddr(base), sizeBytes, hostPages };
     try {
-      this.#domain.mapSlot(slot);
+      this.#space.mapSlot(slot);
     } catch (error) {
       freePages(this.#host, pageBytes, hostPages);
       throw error;
@@ -154,7 +154,7 @@ export class Guest {
    */
   removeMemorySlot(base: number): void {
     const slot = this.#slots.remove(base);
-    this.#domain.unmapSlot(slot);
+    this.#space.unmapSlot(slot);
     freePages(this.#host, this.#slots.pageBytes, slot.hostPages);
     this.world.emit('vm:memory_slot_removed', { base: hex(base), size: slot.sizeBytes });
   }
@@ -164,7 +164,8 @@ export class Guest {
    * @returns the guest's device
    * @throws LabError EEXIST when the guest has it, or its registers stand where guest memory is; EBUSY while a driver
    * (or another guest) has it, or its interrupt is shared; ENODEV when it is on no bus or behind no IOMMU; EPERM when
-   * its DMA is in use; EINVAL when its IOMMU cannot share the guest's tables. Nothing has changed then.
+   * its DMA is in use; what its IOMMU
+   * cannot map of the guest's memory (ERANGE, EINVAL), or reserves where that is (EADDRINUSE). Nothing has changed then.
    */
   assign(device: Device): Device {
     this.#refuseDestroyed();
@@ -175,7 +176,7 @@ export class Guest {
       world: this.world,
       holdingDriver: this.#holdingDriver,
       iommu: this.#host.iommu,
-      domain: this.#domain,
+      space: this.#space,
       slots: this.#slots,
       mmio: this.mmio,
       forwarding: this.#forwarding,
@@ -200,6 +201,7 @@ export class Guest {
     if (this.#isDestroyed) return;
     for (const device of this.assignedDevices.toReversed()) this.unassign(device);
     for (const slot of this.#slots.all.slice()) this.removeMemorySlot(slot.base);
+    this.addressSpace.free();
     this.#isDestroyed = true;
     this.#kernel = undefined;
     this.world.emit('vm:destroyed', {});

@@ -37,6 +37,7 @@ const CAPABILITIES: IommuCapabilities = {
   pasids: 0,
   dirtyTracking: false,
   nesting: false,
+  processFormats: [],
 };
 
 export class FakeTable implements PagingTable {
@@ -160,6 +161,7 @@ export class FakeIommu implements IommuInstance, BusPort {
     const target = this.#current.get(access.streamId);
     if (target === undefined || target.kind === 'blocked') return undefined;
     if (target.kind === 'identity') return access.address as PhysAddr;
+    if (target.kind === 'sva') return undefined;
     return target.table.iovaToPhys(access.address);
   }
 }

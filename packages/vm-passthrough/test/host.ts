@@ -115,7 +115,8 @@ export function stateOf(host: Host, guest: Guest): unknown {
     guestDevices: guest.kernel.bus.devices.map((d) => d.name),
     assigned: guest.assignedDevices.map((d) => d.name),
     slots: guest.memorySlots.map((s) => s.base),
-    domain: guest.domain?.mappings(),
+    mappings: guest.addressSpace.mappings(),
+    domains: guest.addressSpace.domains.map((d) => d.mappedBytes),
     window: guest.mmio.overlapping(0, 0xffff_ffff)?.device,
   };
 }

@@ -55,7 +55,9 @@ describe('unassign and destroy', () => {
     expect(host.frames.freeBytes).toBe(free);
     expect(host.iommu.groups).toEqual([]);
     expect(host.bus.devices.every((d) => d.driver === undefined)).toBe(true);
-    expect([guest.pinnedBytes, guest.assignedDevices.length, guest.domain]).toEqual([0, 0, undefined]);
+    expect([guest.pinnedBytes, guest.assignedDevices.length, guest.addressSpace.mappedBytes]).toEqual([
+      0, 0, 0,
+    ]);
     expect(host.events.filter((e) => e.name === 'vm:destroyed')).toHaveLength(1);
     expect(() => guest.assign(host.bus.device('a0'))).toThrow(withCode('EINVAL'));
     expect(() => guest.addMemorySlot(0x4000_0000, 4096)).toThrow(withCode('EINVAL'));

@@ -111,6 +111,7 @@ export class FlatIommu implements IommuInstance, BusPort {
       pasids: 0,
       dirtyTracking: false,
       nesting: false,
+      processFormats: [],
     };
   }
 

@@ -2,7 +2,7 @@
 import { READ_WRITE } from '@iommu-lab/iommu-core';
 import { type Check, defineAspect } from '../check.ts';
 import { demand, demandCode } from '../demand.ts';
-import { foreignDevice } from '../foreign-instance.ts';
+import { foreignSide } from '../foreign-side.ts';
 
 export const attach: readonly Check[] = defineAspect('attach', {
   'attach makes the domain current'(bench) {
@@ -43,7 +43,7 @@ export const attach: readonly Check[] = defineAspect('attach', {
     const page = bench.page();
     const domain = bench.attached('own');
     domain.map(bench.iova(0), page, bench.granule, READ_WRITE);
-    const foreign = bench.iommu.allocPagingDomain(foreignDevice(bench.iommu), 'foreign');
+    const foreign = bench.iommu.allocPagingDomain(foreignSide(bench).device, 'foreign');
     demandCode('EINVAL', 'a foreign domain', () => bench.iommu.replace(foreign, bench.first.device));
     bench.demandReads(bench.first, bench.iova(0), page);
   },

@@ -159,6 +159,54 @@ export const faults: readonly Check[] = defineAspect('faults', {
     bench.demandReadFaults(bench.first, bench.iova(5), 'the verdict is to terminate');
     bench.demandReads(bench.first, bench.iova(0), page);
   },
+
+  'an access that is held when its device is moved ends: by the new domain, or as a fault'(bench) {
+    const { iommu, first } = bench;
+    const page = bench.page();
+    const mark = bench.markAt(page);
+    const next = bench.domain('next');
+    next.map(bench.iova(0), page, bench.granule, READ_WRITE);
+    for (const target of [next, iommu.blockedDomain]) {
+      const domain = bench.domain('holding');
+      domain.setFaultHandler(() => 'hold');
+      iommu.replace(domain, first.device);
+      const data = new Uint8Array(MARK_BYTES);
+      const transfer = first.master.read(bench.iova(0), data);
+      bench.fixture.settle();
+      const isHeld = bench.instanceOf(first).capabilities.stall;
+      demandEqual(transfer.state, isHeld ? 'pending' : 'faulted', 'an access whose verdict is to hold');
+      iommu.replace(target, first.device);
+      bench.fixture.settle();
+      const { state } = transfer;
+      demand(
+        state === 'faulted' || (state === 'done' && target === next),
+        `the access is ${state} after the move`,
+      );
+      if (state === 'done') demandEqual(data, mark, 'what it returns');
+      if (target === next) bench.demandReads(first, bench.iova(0), page);
+      demandEqual(iommu.respond(lastFault(bench), 'retry'), false, 'whether it still waits for an answer');
+    }
+  },
+
+  'an access that is held ends by the answer, and the first one counts'(bench) {
+    if (!bench.instanceOf(bench.first).capabilities.stall) return;
+    const { iommu, first } = bench;
+    const page = bench.page();
+    const domain = bench.attached('answered');
+    domain.setFaultHandler(() => 'hold');
+    for (const [i, outcome] of (['retry', 'terminate'] as const).entries()) {
+      const transfer = first.master.read(bench.iova(i), new Uint8Array(MARK_BYTES));
+      bench.fixture.settle();
+      demandEqual(transfer.state, 'pending', 'an access whose verdict is to hold');
+      domain.map(bench.iova(i), page, bench.granule, READ_WRITE);
+      const fault = lastFault(bench);
+      demandEqual(iommu.respond(fault, outcome), true, 'whether it waited');
+      bench.fixture.settle();
+      demandEqual(transfer.state, outcome === 'retry' ? 'done' : 'faulted', `the access after ${outcome}`);
+      demandEqual(iommu.respond(fault, 'retry'), false, 'whether it still waits');
+      bench.demandReads(first, bench.iova(i), page);
+    }
+  },
 });
 
 function onlyFault(bench: Bench): Fault {

@@ -39,6 +39,10 @@ export const manifest: readonly Check[] = defineAspect('manifest', {
     const { switchKind, pasids, permissions } = capabilities;
     demand(['atomic', 'old-or-new', 'disruptive'].includes(switchKind), `switchKind ${switchKind} is known`);
     demand(Number.isInteger(pasids) && pasids >= 0, 'pasids is a count');
+    demand(
+      capabilities.processFormats.length === 0 || capabilities.stall,
+      'who walks the tables of processes can wait for a page',
+    );
     for (const [right, has] of Object.entries(permissions)) {
       demand(typeof has === 'boolean', `permissions.${right} is a yes or a no`);
     }
@@ -78,8 +82,10 @@ export const manifest: readonly Check[] = defineAspect('manifest', {
     }
   },
 
-  'kinds of domains that are not built are refused'({ iommu, first }) {
-    demandCode('EOPNOTSUPP', 'a domain of kind sva', () => void iommu.allocDomain(first.device, 'sva'));
+  'kinds of domains that nobody can make are refused'({ iommu, first, capabilities }) {
+    // Where the hardware can, a process has its domain by `bindProcess`.
+    const code = capabilities.processFormats.length === 0 ? 'EOPNOTSUPP' : 'EINVAL';
+    demandCode(code, 'a domain of kind sva', () => void iommu.allocDomain(first.device, 'sva'));
     demandCode('EOPNOTSUPP', 'a domain of kind nested', () => void iommu.allocDomain(first.device, 'nested'));
   },
 });

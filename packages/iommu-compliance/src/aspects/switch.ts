@@ -3,6 +3,7 @@ import { type IommuDomain, READ_WRITE } from '@iommu-lab/iommu-core';
 import type { Bench } from '../bench.ts';
 import { type Check, defineAspect } from '../check.ts';
 import { demandEqual } from '../demand.ts';
+import { type TwoPlaces, watchOrder } from '../watch-order.ts';
 import { type Probe, watchSteps } from '../watch-steps.ts';
 
 export const switching: readonly Check[] = defineAspect('switch', {
@@ -16,6 +17,71 @@ export const switching: readonly Check[] = defineAspect('switch', {
       watchSteps(bench, [probe], () => iommu.replace(old, first.device));
       bench.demandReads(first, bench.iova(0), oldPage);
     }
+  },
+
+  'replace: over many pages, an atomic switch shows no access the old table once one has seen the new'(
+    bench,
+  ) {
+    const pages = manyPages(bench);
+    for (let round = 0; round < 2; round++) {
+      for (const [from, to] of [
+        [pages.old, pages.next],
+        [pages.next, pages.old],
+      ] as const) {
+        // Some are in the TLB already, others not.
+        for (const { iova } of from.places.slice(0, 3)) bench.demandReads(bench.first, iova, from.at(iova));
+        const places = from.places.map(({ iova }): TwoPlaces => ({
+          iova,
+          oldAddress: from.at(iova),
+          newAddress: to.at(iova),
+        }));
+        watchOrder(bench, bench.first, places, () => bench.iommu.replace(to.domain, bench.first.device));
+        for (const { iova } of places) bench.demandReads(bench.first, iova, to.at(iova));
+      }
+    }
+  },
+
+  'replace: between tables of pages of other sizes'(bench) {
+    const { granule, largest, iommu, first } = bench;
+    const iova = bench.largeIova();
+    const [large, small] = [bench.page(largest), bench.page(largest)];
+    const [old, next] = [bench.attached('large'), bench.domain('small')];
+    old.map(iova, large, largest, READ_WRITE);
+    // Every other granule of the first eight, and the last: each a page of its own, around which the large one goes on.
+    const offsets = [0, 2, 4, 6].map((i) => (i * granule) % largest).concat(largest - granule);
+    for (const offset of new Set(offsets)) next.map(iova + offset, small + offset, granule, READ_WRITE);
+    for (const [from, to, target] of [
+      [large, small, next],
+      [small, large, old],
+      [large, small, next],
+    ] as const) {
+      const places = [...new Set(offsets)].map((offset): TwoPlaces => ({
+        iova: iova + offset,
+        oldAddress: from + offset,
+        newAddress: to + offset,
+      }));
+      bench.demandReads(first, iova, from);
+      watchOrder(bench, first, places, () => iommu.replace(target, first.device));
+      for (const { iova: at, newAddress } of places) bench.demandReads(first, at, newAddress);
+      if (largest > granule) {
+        const [behind, address] = [iova + largest / 2 + granule, large + largest / 2 + granule];
+        if (target === old) bench.demandReads(first, behind, address);
+        else bench.demandNoAccess(first, behind, 'only the large page had it', address);
+      }
+    }
+  },
+
+  'replace: both devices on one table, one of them leaves it'(bench) {
+    const { old, next, oldPage, newPage } = twoDomains(bench);
+    const { iommu, first, second } = bench;
+    if (bench.instanceOf(first).tableKey !== bench.instanceOf(second).tableKey) return;
+    iommu.attach(old, second.device);
+    const stays: Probe = { side: second, iova: bench.iova(0), mayReach: [oldPage], mayFault: false };
+    watchSteps(bench, [switched(bench, [oldPage, newPage]), stays], () => iommu.replace(next, first.device));
+    watchSteps(bench, [{ ...stays, mayReach: [oldPage, newPage], mayFault: isDisruptive(bench) }], () =>
+      iommu.replace(next, second.device),
+    );
+    for (const side of bench.sides) bench.demandReads(side, bench.iova(0), newPage);
   },
 
   'replace: what only one of the two has is reached there or refused'(bench) {
@@ -175,6 +241,27 @@ function twoDomains(bench: Bench): TwoDomains {
   old.map(bench.iova(0), oldPage, bench.granule, READ_WRITE);
   next.map(bench.iova(0), newPage, bench.granule, READ_WRITE);
   return { old, next, oldPage, newPage };
+}
+
+interface ManyPages {
+  readonly domain: IommuDomain;
+  readonly places: readonly { readonly iova: number }[];
+  readonly at: (iova: number) => number;
+}
+
+/** Two domains, the first attached, with other pages at the same IOVAs, some of them in other tables. */
+function manyPages(bench: Bench): { readonly old: ManyPages; readonly next: ManyPages } {
+  const { granule, largest, base } = bench;
+  const far = base % largest === 0 && base + largest <= bench.capabilities.aperture.last ? largest : 0;
+  const iovas = [0, 1, 2, 9, 40].map((i) => bench.iova(i));
+  if (far > 64 * granule) iovas.push(base + far);
+  const make = (domain: IommuDomain): ManyPages => {
+    const block = bench.page(iovas.length * granule, granule);
+    const at = (iova: number): number => block + iovas.indexOf(iova) * granule;
+    for (const iova of iovas) domain.map(iova, at(iova), granule, READ_WRITE);
+    return { domain, places: iovas.map((iova) => ({ iova })), at };
+  };
+  return { old: make(bench.attached('old')), next: make(bench.domain('new')) };
 }
 
 /** The window's first IOVA of the first device while it is moved: refused only where the manifest says so. */

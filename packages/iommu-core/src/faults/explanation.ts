@@ -1,10 +1,10 @@
 /** The shape of an explanation: all of it data. `formatExplanation` makes text. */
-import type { DomainKind } from './domain.ts';
-import type { WalkStep } from './driver-port.ts';
+import type { DomainKind } from '../domain.ts';
+import type { WalkStep } from '../driver-port.ts';
 import type { Fault } from './fault.ts';
 import type { FaultFacts, Neighbour, Right } from './fault-facts.ts';
 import type { FaultEvidence } from './fault-log.ts';
-import type { MappingRecord, UnmappedRecord } from './mapping-journal.ts';
+import type { MappingRecord, UnmappedRecord } from '../mapping-journal.ts';
 
 /**
  * - `never-mapped`: nothing was mapped there, or it is forgotten;
@@ -14,6 +14,7 @@ import type { MappingRecord, UnmappedRecord } from './mapping-journal.ts';
  * - `blocked-domain`: the device is on the blocked domain;
  * - `not-routed`: no context, or no configured device, has the stream;
  * - `outside-aperture`: it can never be mapped there;
+ * - `process`: the device works in the address space of a process, which has nothing there or refuses it;
  * - `mapped-now`: the tables do map it: mapped too late, or the hardware worked from an older state;
  * - `hardware`: the walk or the access itself failed, whatever is mapped.
  */
@@ -26,6 +27,7 @@ export type Conclusion =
   | 'blocked-domain'
   | 'not-routed'
   | 'outside-aperture'
+  | 'process'
   | 'mapped-now'
   | 'hardware';
 

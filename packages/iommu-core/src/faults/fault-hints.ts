@@ -1,8 +1,8 @@
 /** What else a faulting address looks like. Hints are guesses with their reason; the conclusion does not rest on them. */
 import { hex } from '@iommu-lab/machine';
-import { internalsOf, type IommuDomain } from './domain.ts';
+import { internalsOf, type IommuDomain } from '../domain.ts';
 import { afterText } from './fault-summary.ts';
-import { contains, type MappingRecord } from './mapping-journal.ts';
+import { contains, type MappingRecord } from '../mapping-journal.ts';
 import { type FaultCase, NEAR_BYTES } from './explanation.ts';
 import { makerText, quoted } from './words.ts';
 

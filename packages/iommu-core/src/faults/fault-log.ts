@@ -1,7 +1,7 @@
 /** The last faults, and what is needed to explain each: captured when it was reported, since tables change after. */
 import type { Device } from '@iommu-lab/driver-core';
-import type { IommuDomain } from './domain.ts';
-import type { IommuInstance, WalkStep } from './driver-port.ts';
+import type { IommuDomain } from '../domain.ts';
+import type { IommuInstance, WalkStep } from '../driver-port.ts';
 import type { Fault } from './fault.ts';
 
 /** Faults that are remembered; the oldest are forgotten first. */

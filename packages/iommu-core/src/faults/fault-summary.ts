@@ -1,5 +1,6 @@
 /** The one sentence that tells why. */
 import { hex } from '@iommu-lab/machine';
+import { internalsOf } from '../domain.ts';
 import type { FaultCase } from './explanation.ts';
 import { agoText, makerText, quoted, rightsText, sizeText } from './words.ts';
 
@@ -35,6 +36,8 @@ export function summaryOf(faultCase: FaultCase): string {
       return `the access ran past the end of ${below && makerText(below.mapping)}: this is ${afterText(below?.distanceBytes ?? 0)}`;
     case 'before-start':
       return `the access began ${sizeText(above?.distanceBytes ?? 0)} before ${above && makerText(above.mapping)}`;
+    case 'process':
+      return processText(faultCase);
     case 'hardware':
       return fault.cause === 'walk-abort'
         ? 'the walker got a bus error: a table address is wrong, or the memory is gone'
@@ -56,6 +59,14 @@ function blockedText({ fault, evidence: { domain, owner } }: FaultCase): string 
   const since =
     owner === undefined ? 'every access is refused' : `"${owner}" owns its group and has attached nothing`;
   return `${fault.device} is on the blocked domain: ${since}`;
+}
+
+function processText({ fault, evidence: { domain, walk } }: FaultCase): string {
+  const { name } = (domain && internalsOf(domain).process) ?? { name: 'the process' };
+  const leaf = fault.cause === 'permission' ? walk.at(-1)?.meaning : undefined;
+  return leaf === undefined
+    ? `the process ${name} had nothing at ${hex(fault.iova)}: until it brings a page in, the access waits`
+    : `the process ${name} refuses this ${fault.direction} at ${hex(fault.iova)}: ${leaf}`;
 }
 
 function missingText({ fault, facts: { mapping, previous, lacks } }: FaultCase): string {

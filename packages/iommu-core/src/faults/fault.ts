@@ -1,5 +1,5 @@
 /** A fault as the core hands it on: the hardware's answer to one access, with the names the core knows. Plain data. */
-import type { FaultCause } from './driver-port.ts';
+import type { FaultCause } from '../driver-port.ts';
 
 export interface Fault {
   /** Number of the fault in this system, from 1. */

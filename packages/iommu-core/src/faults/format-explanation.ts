@@ -1,8 +1,8 @@
 /** An explanation as text: a headline, then one fact a line, aligned, without colours. */
 import { hex } from '@iommu-lab/machine';
 import type { Neighbour } from './fault-facts.ts';
-import type { MappingRecord } from './mapping-journal.ts';
-import { formatProtection } from './protection.ts';
+import type { MappingRecord } from '../mapping-journal.ts';
+import { formatProtection } from '../protection.ts';
 import type { Conclusion, Explanation } from './explanation.ts';
 import { makerText, quoted, rangeText, sizeText, timeText } from './words.ts';
 
@@ -15,6 +15,7 @@ const HEADLINES: Readonly<Record<Conclusion, string>> = {
   'blocked-domain': 'the device is blocked',
   'not-routed': 'no context for the stream',
   'outside-aperture': 'outside the aperture',
+  process: 'the process has no such page',
   'mapped-now': 'but the tables map it',
   hardware: 'a failure of the hardware or its tables',
 };

@@ -43,6 +43,10 @@ export function remediesFor(faultCase: FaultCase): readonly string[] {
             'or make the hardware see it: clean the descriptors the walker reads, invalidate what an earlier mapping left',
           ]
         : [`start ${device} after ${makerText(later)} has mapped ${rangeText(later)}`];
+    case 'process':
+      return [
+        `let the process map ${pageText(fault.iova, granule)} with ${fault.direction} before ${device} uses it`,
+      ];
     case 'hardware':
       return [
         'look at the registers of the fault: no mapping would have made this legal',

@@ -1,11 +1,11 @@
 /** From what the hardware said to a fault with names: whose stream it was, which domain was current. */
 import type { Device } from '@iommu-lab/driver-core';
 import { isLabError, type World } from '@iommu-lab/machine';
-import { internalsOf, type IommuDomain } from './domain.ts';
-import type { FaultReport, IommuInstance, WalkStep } from './driver-port.ts';
+import { internalsOf, type IommuDomain } from '../domain.ts';
+import type { FaultReport, IommuInstance, WalkStep } from '../driver-port.ts';
 import type { FaultEvidence, FaultLog } from './fault-log.ts';
 import type { Fault } from './fault.ts';
-import type { Binding } from './group.ts';
+import type { Binding } from '../group.ts';
 
 /** Makes the fault and captures what an explanation will need. Changes nothing. */
 export function collectFault(
@@ -59,10 +59,11 @@ function nameOf(owner: unknown): string | undefined {
 }
 
 function walkOf(domain: IommuDomain, iova: number): readonly WalkStep[] {
-  const { target, isFreed } = internalsOf(domain);
-  if (target.kind !== 'paging' || isFreed) return [];
+  const { target, isFreed, process } = internalsOf(domain);
+  if (isFreed) return [];
   try {
-    return target.table.walk(iova);
+    if (target.kind === 'paging') return target.table.walk(iova);
+    return process?.walk(iova) ?? [];
   } catch (error) {
     // A table at an address that is none: the fault is reported all the same.
     if (!isLabError(error)) throw error;

@@ -2,14 +2,14 @@
  * Why a fault happened: what stood in the tables, what was mapped there and near it, by whom and until when, and what
  * would have made the access legal.
  */
-import { internalsOf, type IommuDomain } from './domain.ts';
+import { internalsOf, type IommuDomain } from '../domain.ts';
 import { type Conclusion, type Explanation, type FaultCase, NEAR_BYTES } from './explanation.ts';
 import type { Fault } from './fault.ts';
 import { type FaultFacts, gatherFacts, isInAperture } from './fault-facts.ts';
 import { findHints } from './fault-hints.ts';
 import type { FaultEvidence } from './fault-log.ts';
 import { summaryOf } from './fault-summary.ts';
-import { MappingJournal } from './mapping-journal.ts';
+import { MappingJournal } from '../mapping-journal.ts';
 import { remediesFor } from './remedies.ts';
 
 /** @param related domains the device could have meant: its own, and those nobody uses */
@@ -42,6 +42,7 @@ function conclude(fault: Fault, evidence: FaultEvidence, facts: FaultFacts): Con
   if (domain === undefined || domain.kind === 'blocked') return 'blocked-domain';
   if (domain.kind === 'identity' || fault.cause === 'walk-abort') return 'hardware';
   if (!isInAperture(domain.capabilities, fault.iova)) return 'outside-aperture';
+  if (domain.kind === 'sva') return 'process';
   if (facts.lacks !== undefined) return 'permission';
   if (facts.mapping !== undefined) {
     return fault.cause === 'access-flag' || fault.cause === 'other' ? 'hardware' : 'mapped-now';

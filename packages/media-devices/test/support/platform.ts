@@ -77,7 +77,7 @@ export class Platform {
       allocateContiguous: (sizeBytes: number) => this.#frames(sizeBytes),
       free: () => undefined,
     };
-    const iommu = { defaultDomainOf: (device: Device) => domains.get(device.name) };
+    const iommu = { dmaMappingsOf: (device: Device) => domains.get(device.name) };
     this.bus.onConfigure(new DmaLayer(world, { iommu, frames, memory: cache, maintenance: cache }));
     this.bus.onConfigure({
       configure: (device) => this.#dma.set(device.name, getDmaOps(device)),

@@ -1,34 +1,42 @@
+/** A page table that is a map from IOVA to page: there is little that can be wrong with it. */
 import type { Gather, PagingTable, Protection, WalkStep } from '@iommu-lab/iommu-core';
 import { LabError, type PhysAddr, type World } from '@iommu-lab/machine';
-import type { Defect } from './oracle-backend.ts';
+import type { Defect } from './defects.ts';
 
+/** A page. */
 export interface Leaf {
   readonly iova: number;
   readonly address: number;
   readonly pageSize: number;
   readonly protection: Protection;
+  isDirty: boolean;
 }
 
 /** Bytes a table takes for itself, and for each leaf. */
-export const ROOT_BYTES = 64;
+const ROOT_BYTES = 64;
 const LEAF_BYTES = 16;
 
 /** What a table needs of the IOMMU it belongs to. */
-export interface OracleHost {
+export interface ReferenceHost {
   readonly world: World;
   readonly pageSizes: readonly number[];
   readonly defect: Defect | undefined;
+  /** Whether any stream uses the table. */
+  isInUse(table: ReferenceTable): boolean;
   allocatedBytes: number;
   invalidate(iova: number, sizeBytes: number): void;
 }
 
-/** A page table that is a map from IOVA to page. */
-export class OracleTable implements PagingTable {
+/** A domain's table. */
+export class ReferenceTable implements PagingTable {
   readonly leaves: Map<number, Leaf> = new Map();
-  readonly #host: OracleHost;
+  /** Whether writes are noted. */
+  isTracking = false;
+  readonly #host: ReferenceHost;
 
-  constructor(host: OracleHost) {
-    if (host.world.fail('oracle.root')) throw new LabError('ENOMEM', 'no memory for a table');
+  /** @throws LabError ENOMEM */
+  constructor(host: ReferenceHost) {
+    if (host.world.fail('reference.root')) throw new LabError('ENOMEM', 'no memory for a table');
     this.#host = host;
     host.allocatedBytes += ROOT_BYTES;
   }
@@ -37,6 +45,7 @@ export class OracleTable implements PagingTable {
     return ROOT_BYTES + this.leaves.size * LEAF_BYTES;
   }
 
+  /** The page in which `iova` lies. */
   find(iova: number): Leaf | undefined {
     for (const size of this.#host.pageSizes) {
       const leaf = this.leaves.get(iova - (iova % size));
@@ -47,34 +56,30 @@ export class OracleTable implements PagingTable {
 
   mapPages(iova: number, address: number, pageSize: number, count: number, protection: Protection): void {
     for (let i = 0; i < count; i++) {
-      if (this.#host.world.fail('oracle.leaf')) {
+      if (this.#host.world.fail('reference.leaf')) {
         if (this.#host.defect !== 'map-without-rollback') {
           for (let done = 0; done < i; done++) this.#remove(iova + done * pageSize);
         }
         throw new LabError('ENOMEM', 'no memory for a leaf');
       }
-      const at = iova + i * pageSize;
-      this.leaves.set(at, {
-        iova: at,
-        address: address + i * pageSize,
-        pageSize,
-        protection: this.#adapt(protection),
-      });
-      this.#host.allocatedBytes += LEAF_BYTES;
+      this.#add(iova + i * pageSize, address + i * pageSize, pageSize, protection);
       this.#step();
     }
     if (this.#host.defect === 'map-off-by-one') {
       const end = iova + count * pageSize;
-      const extra = { iova: end, address: address + count * pageSize, pageSize, protection };
-      if (!this.leaves.has(end)) this.leaves.set(end, extra);
+      if (!this.leaves.has(end)) this.#add(end, address + count * pageSize, pageSize, protection);
     }
   }
 
   syncMap(): void {}
 
   unmapPages(iova: number, pageSize: number, count: number, gather: Gather): number {
-    if (this.#host.defect === 'unmap-can-throw' && this.#host.world.fail('oracle.unmap')) {
+    const { defect, world } = this.#host;
+    if (defect === 'unmap-can-throw' && world.fail('reference.unmap')) {
       throw new LabError('ENOMEM', 'no memory to unmap');
+    }
+    if (defect === 'unmap-needs-a-device' && !this.#host.isInUse(this)) {
+      throw new LabError('EIO', 'no device to unmap for');
     }
     let removed = 0;
     while (removed < pageSize * count) {
@@ -85,13 +90,16 @@ export class OracleTable implements PagingTable {
       gather.addRange(leaf.iova, leaf.pageSize, leaf.pageSize);
       removed += leaf.pageSize;
     }
-    return this.#host.defect === 'unmap-wrong-size' && removed > 0 ? removed + pageSize : removed;
+    const behind = this.leaves.get(iova + removed);
+    if (defect === 'unmap-runs-on' && removed > pageSize && behind !== undefined) this.#remove(behind.iova);
+    return defect === 'unmap-wrong-size' && removed > 0 ? removed + pageSize : removed;
   }
 
   sync(gather: Gather): void {
+    const { defect } = this.#host;
     for (const { iova, sizeBytes, pageSize } of gather.ranges) {
-      const cut = this.#host.defect === 'invalidation-off-by-one' && sizeBytes > pageSize ? pageSize : 0;
-      if (this.#host.defect !== 'no-invalidation') this.#host.invalidate(iova, sizeBytes - cut);
+      const cut = defect === 'invalidation-off-by-one' && sizeBytes > pageSize ? pageSize : 0;
+      if (defect !== 'no-invalidation') this.#host.invalidate(iova, sizeBytes - cut);
       this.#step();
     }
     gather.finish();
@@ -113,10 +121,48 @@ export class OracleTable implements PagingTable {
     this.leaves.clear();
   }
 
+  setDirtyTracking(isOn: boolean): void {
+    this.isTracking = isOn;
+  }
+
+  visitDirty(
+    iova: number,
+    sizeBytes: number,
+    clear: boolean,
+    gather: Gather,
+    visit: (iova: number, pageSize: number) => void,
+  ): void {
+    const { defect } = this.#host;
+    const inOrder = [...this.leaves.values()].sort((a, b) => a.iova - b.iova);
+    for (const leaf of inOrder) {
+      const isInside = leaf.iova < iova + sizeBytes && iova < leaf.iova + leaf.pageSize;
+      if (!leaf.isDirty || (!isInside && defect !== 'dirty-whole-table')) continue;
+      visit(leaf.iova, leaf.pageSize);
+      const isCleared = clear || defect === 'dirty-cleared-by-reading';
+      if (!isCleared || defect === 'dirty-never-cleared') continue;
+      leaf.isDirty = false;
+      // What is cached as noted would not be noted again.
+      if (defect !== 'dirty-without-invalidation') gather.addRange(leaf.iova, leaf.pageSize, leaf.pageSize);
+    }
+  }
+
+  #add(iova: number, address: number, pageSize: number, protection: Protection): void {
+    this.leaves.set(iova, {
+      iova,
+      address,
+      pageSize,
+      protection: this.#adapt(protection),
+      isDirty: false,
+    });
+    this.#host.allocatedBytes += LEAF_BYTES;
+  }
+
   #adapt(protection: Protection): Protection {
-    if (this.#host.defect === 'read-only-is-writable') return { ...protection, write: true };
-    if (this.#host.defect === 'rights-swapped')
+    const { defect } = this.#host;
+    if (defect === 'read-only-is-writable') return { ...protection, write: true };
+    if (defect === 'rights-swapped') {
       return { ...protection, read: protection.write, write: protection.read };
+    }
     return protection;
   }
 

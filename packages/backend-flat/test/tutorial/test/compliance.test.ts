@@ -1,0 +1,4 @@
+import { describeIommuBackend } from '@iommu-lab/iommu-compliance';
+import { createTinyFixture } from './fixture.ts';
+
+describeIommuBackend({ name: 'tiny', create: () => createTinyFixture() });

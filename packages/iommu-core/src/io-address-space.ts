@@ -1,0 +1,383 @@
+/**
+ * A set of mappings that belongs to no hardware. It holds one paging domain for each kind of IOMMU that its members sit
+ * behind, shares one where it can, and keeps all of them the same whatever fails in between.
+ *
+ * Mappings come and go whole (iommufd's areas): IOMMUs with different page sizes would else remove different amounts.
+ */
+import type { Device, ReservedRegion } from '@iommu-lab/driver-core';
+import { assert, hex, LabError, type PhysAddr, type World } from '@iommu-lab/machine';
+import type { DomainOf } from './attach.ts';
+import type { IommuCapabilities } from './capabilities.ts';
+import { ANYTHING, commonCapabilities, isOneKind } from './common-capabilities.ts';
+import { type FaultHandler, internalsOf, type IommuDomain, UNLABELLED } from './domain.ts';
+import type { IommuInstance } from './driver-port.ts';
+import type { Binding, GroupState } from './group.ts';
+import { MappingJournal, type MappingRecord } from './mapping-journal.ts';
+import { mergeEntries, type ScatterEntry } from './merge-entries.ts';
+import type { Protection } from './protection.ts';
+import { refuseReserved, reservedRegionsOf } from './reserved-regions.ts';
+
+/**
+ * `members`: domains exist for the IOMMUs of members, as they come and go. `all`: for every IOMMU of the system, from the
+ * start (what KVM's domain of 2010 was): a map costs more, a member joins without replaying anything.
+ */
+export type AddressSpaceSpan = 'members' | 'all';
+
+/** What an address space needs of the core. */
+export interface SpaceHost {
+  readonly world: World;
+  readonly instances: () => readonly IommuInstance[];
+  readonly makeDomain: (instances: readonly IommuInstance[], name: string) => IommuDomain;
+  readonly groups: () => readonly GroupState[];
+  /** The device's group, idle. @throws LabError ENODEV, EBUSY */
+  readonly idleGroup: (device: Device) => GroupState;
+  /** Moves the group, or nothing. @throws LabError as `Iommu.attach` */
+  readonly place: (group: GroupState, domainOf: DomainOf) => void;
+  /** Takes the group back to where it belongs. Never fails. */
+  readonly putBack: (group: GroupState) => void;
+  /** The address space has gone. */
+  readonly forget: (space: IoAddressSpace) => void;
+}
+
+export class IoAddressSpace {
+  readonly kind = 'paging';
+  readonly name: string;
+  readonly span: AddressSpaceSpan;
+  readonly #host: SpaceHost;
+  readonly #journal = new MappingJournal();
+  readonly #domains: IommuDomain[] = [];
+  #handler: FaultHandler | undefined;
+  #isFreed = false;
+  #count = 0;
+
+  /** Address spaces come from `Iommu.createAddressSpace`. @throws LabError as that */
+  constructor(host: SpaceHost, name: string, span: AddressSpaceSpan) {
+    this.#host = host;
+    this.name = name;
+    this.span = span;
+    try {
+      if (span === 'all') for (const instance of host.instances()) this.reach(instance);
+    } catch (error) {
+      this.#freeDomains(this.#domains.slice());
+      throw error;
+    }
+  }
+
+  /** Its domains: one for each kind of IOMMU it spans now. */
+  get domains(): readonly IommuDomain[] {
+    return [...this.#domains];
+  }
+
+  /** Devices that use it now. */
+  get members(): readonly Device[] {
+    return this.#memberGroups().flatMap((g) => g.devices);
+  }
+
+  /** Bytes mapped now. */
+  get mappedBytes(): number {
+    return this.#journal.liveBytes;
+  }
+
+  /** Bytes of memory the tables of all its domains occupy. */
+  get tableBytes(): number {
+    return this.#domains.reduce((sum, domain) => sum + domain.tableBytes, 0);
+  }
+
+  /** What all IOMMUs it spans can do together; while it spans none, anything can be mapped. */
+  get capabilities(): IommuCapabilities {
+    const [first, ...rest] = this.#domains.map((d) => d.capabilities);
+    return first === undefined ? ANYTHING : rest.reduce(commonCapabilities, first);
+  }
+
+  /** Regions that its members keep from being mapped, ascending. */
+  get reservedRegions(): readonly ReservedRegion[] {
+    return reservedRegionsOf(this.#memberGroups().flatMap((g) => g.bindings));
+  }
+
+  /** Live mappings, ascending by IOVA. */
+  mappings(): readonly MappingRecord[] {
+    return [...this.#journal.live];
+  }
+
+  /** Where `iova` leads, or undefined: nowhere. The same through every IOMMU. */
+  iovaToPhys(iova: number): PhysAddr | undefined {
+    const record = this.#journal.find(iova);
+    return record && ((record.address + (iova - record.iova)) as PhysAddr);
+  }
+
+  /**
+   * Maps `sizeBytes` from `iova` to `address` on, for every member that is and will be.
+   * @throws LabError as `mapSg`
+   */
+  map(
+    iova: number,
+    address: number,
+    sizeBytes: number,
+    protection: Protection,
+    by: string = UNLABELLED,
+  ): void {
+    this.mapSg(iova, [{ address, length: sizeBytes }], protection, by);
+  }
+
+  /**
+   * Maps a scattered buffer at consecutive IOVAs, through every IOMMU it spans or through none. While it spans none, the
+   * mapping is kept for those that come; what their hardware cannot do shows then.
+   * @returns bytes mapped
+   * @throws LabError EEXIST over a mapping; EADDRINUSE in a member's reserved region; EINVAL on a range that is empty or
+   * no addresses, without rights, or when freed; and as `IommuDomain.mapSg`
+   */
+  mapSg(
+    iova: number,
+    entries: readonly ScatterEntry[],
+    protection: Protection,
+    by: string = UNLABELLED,
+  ): number {
+    this.#refuseFreed();
+    const runs = mergeEntries(entries);
+    const sizeBytes = runs.reduce((sum, run) => sum + run.length, 0);
+    checkRange(iova, sizeBytes);
+    for (const { address, length } of runs) checkRange(address, length);
+    if (!protection.read && !protection.write) {
+      throw new LabError('EINVAL', 'a mapping allows reads, writes or both', { iova });
+    }
+    const other = this.#journal.firstOverlap(iova, sizeBytes);
+    if (other !== undefined) {
+      throw new LabError('EEXIST', `${hex(other.iova)} is mapped in ${this.name} by "${other.by}"`, { iova });
+    }
+    refuseReserved(this.reservedRegions, iova, sizeBytes);
+    this.#mapEverywhere(iova, runs, sizeBytes, protection, by);
+
+    const buffer = { iova, sizeBytes };
+    const atNs = this.#host.world.clock.now;
+    let at = iova;
+    for (const { address, length } of runs) {
+      this.#journal.add({ iova: at, address, sizeBytes: length, protection, by, atNs, buffer });
+      at += length;
+    }
+    return sizeBytes;
+  }
+
+  /**
+   * Removes the mappings in a range, and waits until no IOMMU uses them any more. What lies between them is skipped.
+   * @returns bytes removed
+   * @throws LabError EINVAL when an end of the range cuts a mapping (what one call mapped goes in one piece), or the range
+   * is empty or no addresses; nothing is removed then
+   */
+  unmap(iova: number, sizeBytes: number, by: string = UNLABELLED): number {
+    checkRange(iova, sizeBytes);
+    const buffers = this.#buffersIn(iova, sizeBytes);
+    for (const buffer of buffers) {
+      const isInside = buffer.iova >= iova && buffer.iova + buffer.sizeBytes <= iova + sizeBytes;
+      if (isInside) continue;
+      throw new LabError(
+        'EINVAL',
+        `the range cuts what is mapped from ${hex(buffer.iova)} on in ${this.name}`,
+        {
+          iova,
+          sizeBytes,
+        },
+      );
+    }
+    let removed = 0;
+    for (const buffer of buffers) {
+      for (const domain of this.#domains) {
+        const gone = domain.unmap(buffer.iova, buffer.sizeBytes, by);
+        assert(gone === buffer.sizeBytes, `${domain.name} maps what ${this.name} maps`);
+      }
+      removed += this.#journal.remove(buffer.iova, buffer.sizeBytes, by, this.#host.world.clock.now);
+    }
+    return removed;
+  }
+
+  /**
+   * Makes the device (with its group) a member: all its endpoints translate by the address space, or none. An IOMMU that
+   * cannot use a domain there is gets one of its own, with every mapping replayed into it first.
+   * @throws LabError EADDRINUSE when something is mapped in a region the device reserves; what its IOMMU refuses to map
+   * (ERANGE, EINVAL, EOPNOTSUPP); as `Iommu.attach`. Everything is as before then.
+   */
+  attach(device: Device): void {
+    this.#refuseFreed();
+    const group = this.#host.idleGroup(device);
+    for (const region of reservedRegionsOf(group.bindings)) {
+      if (region.kind === 'direct-relaxable') continue;
+      const mapped = this.#journal.firstOverlap(region.iova, region.sizeBytes);
+      if (mapped === undefined) continue;
+      throw new LabError(
+        'EADDRINUSE',
+        `${device.name} reserves ${hex(region.iova)} ("${region.name}"), where "${mapped.by}" has mapped something`,
+        { device: device.name, region: region.name },
+      );
+    }
+    const made: IommuDomain[] = [];
+    const chosen = new Map<Binding, IommuDomain>();
+    try {
+      for (const binding of group.bindings) {
+        chosen.set(binding, this.#domainFor(binding, group.bindings, made));
+      }
+      this.#host.place(group, (binding) => chosen.get(binding) as IommuDomain);
+    } catch (error) {
+      this.#freeDomains(made);
+      throw error;
+    }
+    this.#host.world.emit('iommu:join_address_space', {
+      device: device.name,
+      space: this.name,
+      domains: [...new Set([...chosen.values()].map((d) => d.name))],
+    });
+  }
+
+  /** Takes the device's group back to its default, or to blocked while it is owned. Harmless when it is no member. */
+  detach(device: Device): void {
+    const group = this.#memberGroups().find((g) => g.devices.includes(device));
+    if (group !== undefined) this.#host.putBack(group);
+    this.release();
+  }
+
+  /** Sets who is asked first about a member's fault; undefined: nobody. */
+  setFaultHandler(handler: FaultHandler | undefined): void {
+    this.#handler = handler;
+    for (const domain of this.#domains) domain.setFaultHandler(handler);
+  }
+
+  /**
+   * Ends it, with what is still mapped. Harmless a second time.
+   * @throws LabError EBUSY while it has members, or a group returns to it
+   */
+  free(): void {
+    if (this.#isFreed) return;
+    const returning = this.#host.groups().filter((g) => g.defaultSpace === this);
+    const users = new Set([...this.members, ...returning.flatMap((g) => g.devices)]);
+    if (users.size > 0) {
+      throw new LabError('EBUSY', `${this.name} is in use by ${[...users].map((d) => d.name).join(', ')}`);
+    }
+    this.#isFreed = true;
+    this.#freeDomains(this.#domains.slice());
+    this.#journal.remove(
+      0,
+      Number.MAX_SAFE_INTEGER,
+      'the end of the address space',
+      this.#host.world.clock.now,
+    );
+    this.#host.forget(this);
+  }
+
+  /**
+   * For the core: the domain that suits an IOMMU, or a new one with all mappings in it. @throws LabError as `attach`
+   */
+  reach(instance: IommuInstance): IommuDomain {
+    return this.#domains.find((d) => canUse(d, instance)) ?? this.#addDomain([instance]);
+  }
+
+  /** For the core: a device or an IOMMU may have gone. Domains that nobody uses any more are freed. */
+  release(): void {
+    const used = new Set(this.#host.groups().flatMap((g) => g.bindings.flatMap((b) => [b.domain, b.home])));
+    if (this.span === 'all') {
+      for (const instance of this.#host.instances()) used.add(this.#domains.find((d) => canUse(d, instance)));
+    }
+    this.#freeDomains(this.#domains.filter((d) => !used.has(d)));
+  }
+
+  #mapEverywhere(
+    iova: number,
+    runs: readonly ScatterEntry[],
+    sizeBytes: number,
+    protection: Protection,
+    by: string,
+  ): void {
+    const done: IommuDomain[] = [];
+    try {
+      for (const domain of this.#domains) {
+        domain.mapSg(iova, runs, protection, by);
+        done.push(domain);
+      }
+      if (this.#host.world.fail('iommu-core.space-map')) {
+        throw new LabError('ENOMEM', `no memory for a mapping in ${this.name}`, { iova });
+      }
+    } catch (error) {
+      for (const domain of done.reverse()) domain.unmap(iova, sizeBytes, by);
+      throw error;
+    }
+  }
+
+  /** A domain that is there, or one made for this binding and those beside it that are of its kind. */
+  #domainFor(binding: Binding, all: readonly Binding[], made: IommuDomain[]): IommuDomain {
+    const shared = this.#domains.find((d) => canUse(d, binding.instance));
+    if (shared !== undefined) return shared;
+    const { tableKey } = binding.instance;
+    const alike = [...new Set(all.map((b) => b.instance).filter((i) => i.tableKey === tableKey))];
+    const domain = this.#addDomain(isOneKind(alike) ? alike : [binding.instance]);
+    made.push(domain);
+    return domain;
+  }
+
+  #addDomain(instances: readonly IommuInstance[]): IommuDomain {
+    const domain = this.#host.makeDomain(instances, `${this.name}#${this.#count++}`);
+    try {
+      for (const { buffer, entries, record } of this.#replay()) {
+        domain.mapSg(buffer.iova, entries, record.protection, record.by);
+      }
+    } catch (error) {
+      domain.free();
+      throw error;
+    }
+    if (this.#handler !== undefined) domain.setFaultHandler(this.#handler);
+    this.#domains.push(domain);
+    return domain;
+  }
+
+  /** Every map call that is live, as it was made. */
+  *#replay(): Iterable<{
+    readonly buffer: MappingRecord['buffer'];
+    readonly entries: readonly ScatterEntry[];
+    readonly record: MappingRecord;
+  }> {
+    let entries: ScatterEntry[] = [];
+    for (const record of this.#journal.live) {
+      entries.push({ address: record.address, length: record.sizeBytes });
+      const { buffer } = record;
+      if (record.iova + record.sizeBytes < buffer.iova + buffer.sizeBytes) continue;
+      yield { buffer, entries, record };
+      entries = [];
+    }
+  }
+
+  #buffersIn(iova: number, sizeBytes: number): readonly MappingRecord['buffer'][] {
+    const buffers: MappingRecord['buffer'][] = [];
+    const end = iova + sizeBytes;
+    for (let at = iova; at < end;) {
+      const record = this.#journal.firstOverlap(at, end - at);
+      if (record === undefined) break;
+      buffers.push(record.buffer);
+      at = record.buffer.iova + record.buffer.sizeBytes;
+    }
+    return buffers;
+  }
+
+  #memberGroups(): readonly GroupState[] {
+    return this.#host
+      .groups()
+      .filter((g) => g.bindings.some((b) => b.domain !== undefined && this.#domains.includes(b.domain)));
+  }
+
+  #freeDomains(domains: readonly IommuDomain[]): void {
+    for (const domain of domains) {
+      domain.free();
+      this.#domains.splice(this.#domains.indexOf(domain), 1);
+    }
+  }
+
+  #refuseFreed(): void {
+    if (this.#isFreed) throw new LabError('EINVAL', `the address space ${this.name} has been freed`);
+  }
+}
+
+function canUse(domain: IommuDomain, instance: IommuInstance): boolean {
+  return internalsOf(domain).accepts(instance);
+}
+
+function checkRange(start: number, sizeBytes: number): void {
+  const isRange =
+    Number.isSafeInteger(start) && start >= 0 && Number.isSafeInteger(sizeBytes) && sizeBytes > 0;
+  if (isRange && Number.isSafeInteger(start + sizeBytes)) return;
+  throw new LabError('EINVAL', `${start} + ${sizeBytes} is no range of addresses`, { start, sizeBytes });
+}

@@ -1,0 +1,245 @@
+/**
+ * Devices that work in the address space of a process (drivers/iommu/iommu-sva.c). The process's tables are walked as they
+ * are; what it unmaps is invalidated before the memory is anybody else's; a page that is not there is brought in while the
+ * access waits; when it exits the device is stopped first. Without PASIDs a context serves one process at a time.
+ */
+import type { Device } from '@iommu-lab/driver-core';
+import { hex, LabError, type World } from '@iommu-lab/machine';
+import { attachAll, type DomainOf, mustAttach } from './attach.ts';
+import { internalsOf, type IommuDomain } from './domain.ts';
+import type { DomainFactory } from './domain-factory.ts';
+import type { IommuInstance } from './driver-port.ts';
+import type { Fault } from './faults/fault.ts';
+import { FaultQueue } from './faults/fault-queue.ts';
+import { type Binding, bindingAt, coreDomainOf, type GroupState, isIdle } from './group.ts';
+import type { GroupRegistry } from './group-registry.ts';
+import type { ProcessSpace } from './process-space.ts';
+
+/** A device in the address space of a process. */
+export interface ProcessBond {
+  readonly device: Device;
+  readonly process: ProcessSpace;
+  /** The context it was bound at; undefined: all of the device. */
+  readonly context: string | undefined;
+  /** Faults of the device that were answered by bringing a page in. */
+  readonly pagedIn: number;
+  /** Faults that the process had nothing for. */
+  readonly refused: number;
+  /** Ends it: the device returns to its default, or to blocked while it is owned. Harmless a second time. Never fails. */
+  unbind(): void;
+}
+
+/** What stands behind all handles of one device (or one of its contexts) in one process. */
+interface Bond {
+  readonly device: Device;
+  readonly process: ProcessSpace;
+  readonly context: string | undefined;
+  readonly domains: Map<IommuInstance, IommuDomain>;
+  readonly queue: FaultQueue;
+  readonly group: GroupState;
+  readonly bindings: readonly Binding[];
+  /** Ends what listens to the process. */
+  readonly unsubscribe: (() => void)[];
+  /** The process has ended: what was in it is blocked. */
+  isStopped: boolean;
+  handles: number;
+  pagedIn: number;
+  refused: number;
+}
+
+export class ProcessBindings {
+  readonly #world: World;
+  readonly #groups: GroupRegistry;
+  readonly #domains: DomainFactory;
+  readonly #respond: (fault: Fault, outcome: 'retry' | 'terminate') => boolean;
+  readonly #bonds = new Set<Bond>();
+
+  constructor(
+    world: World,
+    groups: GroupRegistry,
+    domains: DomainFactory,
+    respond: (fault: Fault, outcome: 'retry' | 'terminate') => boolean,
+  ) {
+    this.#world = world;
+    this.#groups = groups;
+    this.#domains = domains;
+    this.#respond = respond;
+  }
+
+  bind(device: Device, process: ProcessSpace, context?: string): ProcessBond {
+    const group = this.#groups.requireAlone(device);
+    if (process.hasExited) throw new LabError('EINVAL', `the process ${process.name} has ended`);
+    const known = this.#find(device, process, context);
+    if (known !== undefined) return this.#handle(known);
+    const bindings = context === undefined ? [...group.bindings] : [bindingAt(group, device, context)];
+    this.#refuseTaken(bindings);
+    const bond = this.#make({ device, process, context, group, bindings });
+    try {
+      attachAll(this.#world, bindings, ({ instance }) => bond.domains.get(instance) as IommuDomain);
+    } catch (error) {
+      this.#dispose(bond);
+      throw error;
+    }
+    this.#bonds.add(bond);
+    if (context === undefined) group.domain = bindings[0]?.domain ?? group.domain;
+    this.#world.emit('iommu:sva_bind', {
+      device: device.name,
+      process: process.name,
+      context: context ?? '',
+    });
+    return this.#handle(bond);
+  }
+
+  /** One that still holds: the device may have been moved since, or configured anew. */
+  #find(device: Device, process: ProcessSpace, context: string | undefined): Bond | undefined {
+    return [...this.#bonds].find(
+      (bond) =>
+        bond.device === device &&
+        bond.process === process &&
+        bond.context === context &&
+        bond.bindings.every((b) => isOn(bond, b.domain)),
+    );
+  }
+
+  #handle(bond: Bond): ProcessBond {
+    const { device, process, context } = bond;
+    let isBound = true;
+    bond.handles++;
+    return {
+      device,
+      process,
+      context,
+      get pagedIn() {
+        return bond.pagedIn;
+      },
+      get refused() {
+        return bond.refused;
+      },
+      unbind: () => {
+        if (!isBound) return;
+        isBound = false;
+        if (--bond.handles === 0) this.#end(bond);
+      },
+    };
+  }
+
+  /** One process per context: the hardware has no PASID that would tell two apart. */
+  #refuseTaken(bindings: readonly Binding[]): void {
+    const taken = bindings.find((b) => !isIdle(b, this.#domains.blocked));
+    if (taken === undefined) return;
+    const other = taken.domain && internalsOf(taken.domain).process;
+    const details = { device: taken.device.name, context: taken.endpoint.context };
+    if (other === undefined) {
+      throw new LabError('EBUSY', `${taken.device.name} is attached to ${taken.domain?.name}`, details);
+    }
+    throw new LabError(
+      'ENOSPC',
+      `${taken.endpoint.context} works for ${other.name}, and ${taken.instance.name} has no PASIDs: one process per context`,
+      details,
+    );
+  }
+
+  #make(made: Pick<Bond, 'device' | 'process' | 'context' | 'group' | 'bindings'>): Bond {
+    const { process, bindings } = made;
+    const domains = new Map<IommuInstance, IommuDomain>();
+    const queue = new FaultQueue(this.#world, {
+      answer: (fault) => this.#answer(bond, fault),
+      respond: this.#respond,
+    });
+    const bond: Bond = {
+      ...made,
+      domains,
+      queue,
+      unsubscribe: [],
+      isStopped: false,
+      handles: 0,
+      pagedIn: 0,
+      refused: 0,
+    };
+    try {
+      for (const { instance } of bindings) {
+        if (domains.has(instance)) continue;
+        domains.set(
+          instance,
+          this.#domains.process(instance, process, (fault) => queue.add(fault)),
+        );
+      }
+    } catch (error) {
+      this.#dispose(bond);
+      throw error;
+    }
+    // Before anything walks the tables: what is unmapped from now on must be heard of.
+    bond.unsubscribe.push(
+      process.onUnmap((start, sizeBytes) => invalidate(bond, start, sizeBytes)),
+      process.onExit(() => this.#stop(bond)),
+    );
+    return bond;
+  }
+
+  #answer(bond: Bond, fault: Fault): 'retry' | 'terminate' {
+    const isThere = !bond.process.hasExited && bond.process.handleFault(fault.iova, fault.direction);
+    if (isThere) bond.pagedIn++;
+    else bond.refused++;
+    this.#world.emit('iommu:page_response', {
+      device: bond.device.name,
+      process: bond.process.name,
+      iova: hex(fault.iova),
+      code: isThere ? 'success' : 'invalid',
+    });
+    return isThere ? 'retry' : 'terminate';
+  }
+
+  /** The process ends: its devices are blocked while its tables still stand. The bonds stay until they are unbound. */
+  #stop(bond: Bond): void {
+    bond.queue.discard();
+    this.#move(
+      bond,
+      (domain) => isOn(bond, domain),
+      () => this.#domains.blocked,
+    );
+    bond.isStopped = true;
+    this.#world.emit('iommu:sva_stop', { device: bond.device.name, process: bond.process.name });
+  }
+
+  #end(bond: Bond): void {
+    bond.queue.discard();
+    const { blocked } = this.#domains;
+    this.#move(
+      bond,
+      (domain) => isOn(bond, domain) || (bond.isStopped && domain === blocked),
+      coreDomainOf(bond.group, blocked),
+    );
+    this.#bonds.delete(bond);
+    this.#dispose(bond);
+    this.#world.emit('iommu:sva_unbind', { device: bond.device.name, process: bond.process.name });
+  }
+
+  /** Moves what is still where the bond has put it. Never fails. */
+  #move(
+    { group, context, bindings }: Bond,
+    isHere: (domain: IommuDomain | undefined) => boolean,
+    domainOf: DomainOf,
+  ): void {
+    const [first] = bindings;
+    if (context === undefined && first !== undefined && isHere(group.domain)) group.domain = domainOf(first);
+    for (const binding of bindings) {
+      if (isHere(binding.domain)) mustAttach(this.#world, binding, domainOf(binding));
+    }
+  }
+
+  #dispose(bond: Bond): void {
+    for (const end of bond.unsubscribe.splice(0)) end();
+    for (const domain of bond.domains.values()) domain.free();
+  }
+}
+
+function isOn(bond: Bond, domain: IommuDomain | undefined): boolean {
+  return domain !== undefined && [...bond.domains.values()].includes(domain);
+}
+
+function invalidate(bond: Bond, start: number, sizeBytes: number): void {
+  for (const domain of bond.domains.values()) {
+    const { target } = internalsOf(domain);
+    if (target.kind === 'sva') target.table.invalidate(start, sizeBytes);
+  }
+}

@@ -1,0 +1,113 @@
+/** Reserved regions of devices: who says so, merged, and what they forbid (drivers/iommu/iommu.c, iommu_get_resv_regions). */
+import type { ReservedRegion } from '@iommu-lab/driver-core';
+import { alignDown, alignUp, hex, LabError } from '@iommu-lab/machine';
+import type { IommuDomain } from './domain.ts';
+import type { Binding } from './group.ts';
+import { READ_WRITE } from './protection.ts';
+
+/**
+ * What firmware and the IOMMUs say about the bindings' devices: ascending, and regions of one kind that overlap or touch are
+ * one.
+ */
+export function reservedRegionsOf(bindings: readonly Binding[]): readonly ReservedRegion[] {
+  const all = new Set(
+    bindings.flatMap(({ device, instance, endpoint }) => [
+      ...device.reservedRegions,
+      ...(instance.reservedRegions?.(endpoint) ?? []),
+    ]),
+  );
+  const merged: ReservedRegion[] = [];
+  for (const region of [...all].sort((a, b) => a.iova - b.iova)) {
+    const index = merged.findLastIndex((r) => r.kind === region.kind);
+    const last = merged[index];
+    if (last === undefined || last.iova + last.sizeBytes < region.iova) {
+      merged.push(region);
+      continue;
+    }
+    const end = Math.max(last.iova + last.sizeBytes, region.iova + region.sizeBytes);
+    const isNamed = last.name.split(', ').includes(region.name);
+    const name = isNamed ? last.name : `${last.name}, ${region.name}`;
+    merged[index] = { ...last, name, sizeBytes: end - last.iova };
+  }
+  return merged;
+}
+
+/** Whether the device uses IOVAs of its own all the time, so that it must never be blocked. */
+export function requiresDirect({ device, instance, endpoint }: Binding): boolean {
+  const isDirect = ({ kind }: ReservedRegion): boolean => kind === 'direct';
+  return (
+    device.reservedRegions.some(isDirect) || instance.reservedRegions?.(endpoint).some(isDirect) === true
+  );
+}
+
+/**
+ * The region among `regions` that forbids an owner's mapping there. `direct-relaxable` ones do not: they end with the
+ * driver that needed them.
+ */
+export function forbiddenBy(
+  regions: readonly ReservedRegion[],
+  iova: number,
+  sizeBytes: number,
+): ReservedRegion | undefined {
+  return regions.find(
+    (r) => r.kind !== 'direct-relaxable' && r.iova < iova + sizeBytes && iova < r.iova + r.sizeBytes,
+  );
+}
+
+/**
+ * Maps what must always lead to itself, where another device of the group has not done so already. Before the device is
+ * attached: its hardware may be using it already (iommu_create_device_direct_mappings).
+ * @returns takes back what this call mapped
+ * @throws LabError as `IommuDomain.map`, with nothing of it left
+ */
+export function mapDirectRegions(domain: IommuDomain, regions: readonly ReservedRegion[]): () => void {
+  const done: { readonly start: number; readonly sizeBytes: number; readonly by: string }[] = [];
+  const undo = (): void => {
+    for (const { start, sizeBytes, by } of done.splice(0).reverse()) domain.unmap(start, sizeBytes, by);
+  };
+  if (domain.kind !== 'paging') return undo;
+  try {
+    for (const region of regions) {
+      if (region.kind !== 'direct' && region.kind !== 'direct-relaxable') continue;
+      const by = `reserved: ${region.name}`;
+      for (const { start, sizeBytes } of missingRuns(domain, region)) {
+        domain.map(start, start, sizeBytes, READ_WRITE, by);
+        done.push({ start, sizeBytes, by });
+      }
+    }
+  } catch (error) {
+    undo();
+    throw error;
+  }
+  return undo;
+}
+
+/** Runs of granules under the region, rounded outward, of which nothing is mapped. */
+function missingRuns(
+  domain: IommuDomain,
+  { iova, sizeBytes }: ReservedRegion,
+): readonly { readonly start: number; readonly sizeBytes: number }[] {
+  const granule = domain.capabilities.pageSizes[0] ?? 1;
+  const runs: { readonly start: number; readonly sizeBytes: number }[] = [];
+  for (let at = alignDown(iova, granule); at < alignUp(iova + sizeBytes, granule); at += granule) {
+    if (domain.iovaToPhys(at) !== undefined) continue;
+    const last = runs.at(-1);
+    if (last !== undefined && last.start + last.sizeBytes === at) {
+      runs[runs.length - 1] = { start: last.start, sizeBytes: last.sizeBytes + granule };
+    } else {
+      runs.push({ start: at, sizeBytes: granule });
+    }
+  }
+  return runs;
+}
+
+/** @throws LabError EADDRINUSE when a mapping would lie in a reserved region */
+export function refuseReserved(regions: readonly ReservedRegion[], iova: number, sizeBytes: number): void {
+  const region = forbiddenBy(regions, iova, sizeBytes);
+  if (region === undefined) return;
+  throw new LabError(
+    'EADDRINUSE',
+    `${hex(iova)}-${hex(iova + sizeBytes - 1)} lies in the ${region.kind} region "${region.name}" at ${hex(region.iova)}`,
+    { iova, sizeBytes, region: region.name },
+  );
+}
