@@ -236,6 +236,15 @@ export class Iommu {
   }
 
   /**
+   * The same for IOMMUs instead of a device, where something else than a device says which: any IOMMU that can do no less
+   * than all of `instances` can use it.
+   * @throws LabError ENODEV for none; EOPNOTSUPP when they are incompatible; ENOMEM
+   */
+  allocPagingDomainFor(instances: readonly IommuInstance[], name?: string): IommuDomain {
+    return this.#domains.paging(instances, name);
+  }
+
+  /**
    * A domain by kind: a new one for `paging`, the shared one for `identity` and `blocked`.
    * @throws LabError as `allocPagingDomain`; EOPNOTSUPP `nested`, and `sva` where no IOMMU
    * can; EINVAL `sva` where it can: `bindProcess` makes it

@@ -140,7 +140,7 @@ describe('the journal', () => {
           );
         },
       ),
-      { numRuns: 40 },
+      { numRuns: 15 },
     );
     expect(mostLive).toBeGreaterThan(100); // several levels of the tree
   });

@@ -1,5 +1,4 @@
 /** Every style over one core, to play the same job through each. */
-import type { World } from '@iommu-lab/machine';
 import type { Iommu } from '../iommu.ts';
 import { AttachBinding } from './attach-binding.ts';
 import { BusBinding } from './bus-binding.ts';
@@ -17,12 +16,12 @@ export interface BindingStyles {
 }
 
 /** One of each; `Object.values` gives them as `BindingStyle`s. No bus has a kind of IOMMU yet. */
-export function createBindingStyles(world: World, iommu: Iommu): BindingStyles {
+export function createBindingStyles(iommu: Iommu): BindingStyles {
   return {
-    named: new NamedBinding(world, iommu),
-    boundLater: new LateBinding(world, iommu),
+    named: new NamedBinding(iommu),
+    boundLater: new LateBinding(iommu),
     atAttach: new AttachBinding(iommu),
-    perBus: new BusBinding(world, iommu),
+    perBus: new BusBinding(iommu),
     perDevice: new DeviceBinding(iommu),
   };
 }

@@ -1,10 +1,9 @@
 /** 2011 to 2023: one kind of IOMMU per bus. */
 import type { Device } from '@iommu-lab/driver-core';
-import { LabError, type World } from '@iommu-lab/machine';
+import { LabError } from '@iommu-lab/machine';
 import type { IommuDomain } from '../domain.ts';
 import type { Iommu } from '../iommu.ts';
 import type { BindingStyle, Wish } from './binding-style.ts';
-import { domainFor } from './domain-for.ts';
 
 /**
  * A driver of IOMMUs takes a whole bus (bus_set_iommu), and a domain is allocated for a bus (iommu_domain_alloc(bus),
@@ -17,12 +16,10 @@ export class BusBinding implements BindingStyle<IommuDomain> {
   readonly name = 'per-bus';
   readonly years = 'Linux 3.2 to 6.7';
   readonly whoSays = 'the bus says which kind';
-  readonly #world: World;
   readonly #iommu: Iommu;
   readonly #kinds = new Map<string, string>();
 
-  constructor(world: World, iommu: Iommu) {
-    this.#world = world;
+  constructor(iommu: Iommu) {
     this.#iommu = iommu;
   }
 
@@ -33,7 +30,10 @@ export class BusBinding implements BindingStyle<IommuDomain> {
   setKind(bus: string, kind: string): void {
     const taken = this.#kinds.get(bus);
     if (taken !== undefined) {
-      throw new LabError('EBUSY', `bus ${bus} has IOMMUs of kind "${taken}"`, { bus, kind });
+      throw new LabError('EBUSY', `bus ${bus} has IOMMUs of kind "${taken}"`, {
+        bus,
+        kind,
+      });
     }
     this.#kinds.set(bus, kind);
   }
@@ -52,7 +52,7 @@ export class BusBinding implements BindingStyle<IommuDomain> {
   alloc({ bus }: Pick<Wish, 'bus'>, name: string): IommuDomain {
     const kind = this.#kinds.get(bus);
     const ofKind = this.#iommu.instances.filter((i) => i.tableKey === kind);
-    return domainFor(this.#world, this.#iommu, ofKind, name);
+    return this.#iommu.allocPagingDomainFor(ofKind, name);
   }
 
   /** @throws LabError EINVAL when the device is behind an IOMMU of another kind, on whatever bus; as `Iommu.attach` */

@@ -1,6 +1,6 @@
 /** Option 2 of July 2010: allocate as ever, then tell the driver, by a call of its own, which IOMMU is meant. */
 import type { Device } from '@iommu-lab/driver-core';
-import { LabError, type PhysAddr, type World } from '@iommu-lab/machine';
+import { LabError, type PhysAddr } from '@iommu-lab/machine';
 import type { IommuDomain } from '../domain.ts';
 import type { Iommu } from '../iommu.ts';
 import type { Protection } from '../protection.ts';
@@ -32,9 +32,14 @@ export class LateDomain implements BindableDomain {
   /** Gives it the domain that `make` makes, once. @throws LabError EBUSY when it has one; EINVAL when freed; as `make` */
   bind(make: () => IommuDomain): void {
     if (this.#inner !== undefined) {
-      throw new LabError('EBUSY', `${this.name} is bound already`, { domain: this.name });
+      throw new LabError('EBUSY', `${this.name} is bound already`, {
+        domain: this.name,
+      });
     }
-    if (this.#isFreed) throw new LabError('EINVAL', `${this.name} has been freed`, { domain: this.name });
+    if (this.#isFreed)
+      throw new LabError('EINVAL', `${this.name} has been freed`, {
+        domain: this.name,
+      });
     this.#inner = make();
   }
 
@@ -72,8 +77,8 @@ export class LateBinding implements BindingStyle<LateDomain> {
   readonly whoSays = "the caller, by the driver's private call";
   readonly #named: NamedBinding;
 
-  constructor(world: World, iommu: Iommu) {
-    this.#named = new NamedBinding(world, iommu);
+  constructor(iommu: Iommu) {
+    this.#named = new NamedBinding(iommu);
   }
 
   /** A domain without hardware. Never fails. */

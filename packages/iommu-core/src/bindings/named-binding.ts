@@ -1,10 +1,9 @@
 /** Option 1 of July 2010: the caller names the IOMMU when it allocates. */
 import type { Device } from '@iommu-lab/driver-core';
-import { LabError, type World } from '@iommu-lab/machine';
+import { LabError } from '@iommu-lab/machine';
 import type { IommuDomain } from '../domain.ts';
 import type { Iommu } from '../iommu.ts';
 import type { BindingStyle, Wish } from './binding-style.ts';
-import { domainFor } from './domain-for.ts';
 
 /**
  * A domain belongs to one IOMMU from birth to death, whose name its maker knows. FreeBSD has it so: the method that
@@ -18,19 +17,17 @@ export class NamedBinding implements BindingStyle<IommuDomain> {
   readonly name = 'named';
   readonly years = 'proposed in 2010; FreeBSD';
   readonly whoSays = 'the caller, when it allocates';
-  readonly #world: World;
   readonly #iommu: Iommu;
   readonly #homes = new WeakMap<IommuDomain, string>();
 
-  constructor(world: World, iommu: Iommu) {
-    this.#world = world;
+  constructor(iommu: Iommu) {
     this.#iommu = iommu;
   }
 
   /** A domain of the IOMMU `provider`. @throws LabError ENODEV when there is none, or not yet; ENOMEM */
   alloc({ provider }: Pick<Wish, 'provider'>, name: string): IommuDomain {
     const named = this.#iommu.instances.filter((i) => i.provider === provider);
-    const domain = domainFor(this.#world, this.#iommu, named, name);
+    const domain = this.#iommu.allocPagingDomainFor(named, name);
     this.#homes.set(domain, provider);
     return domain;
   }

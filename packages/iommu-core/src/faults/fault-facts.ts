@@ -1,7 +1,12 @@
 /** What the journal knows about a faulting address, as it stood when the fault was reported. */
 import type { IommuCapabilities } from '../capabilities.ts';
 import type { Fault } from './fault.ts';
-import { contains, type MappingJournal, type MappingRecord, type UnmappedRecord } from '../mapping-journal.ts';
+import {
+  contains,
+  type MappingJournal,
+  type MappingRecord,
+  type UnmappedRecord,
+} from '../mapping-journal.ts';
 
 /** A right that a mapping can lack. */
 export type Right = 'read' | 'write' | 'execute' | 'unprivileged';

@@ -7,7 +7,7 @@
  * for `iova_to_phys` is not repeated. What the core refuses today is refused here, as a number.
  */
 import type { Device } from '@iommu-lab/driver-core';
-import { isLabError, type World } from '@iommu-lab/machine';
+import { isLabError } from '@iommu-lab/machine';
 import { BusBinding } from '../bindings/bus-binding.ts';
 import type { IommuDomain } from '../domain.ts';
 import type { IommuInstance } from '../driver-port.ts';
@@ -75,8 +75,8 @@ export interface Linux2010Options {
 const MACHINE = 'machine';
 
 /** The API over `iommu`, with nothing registered. The functions need no `this`. */
-export function createLinux2010(world: World, iommu: Iommu, options: Linux2010Options = {}): Linux2010 {
-  const machine = new BusBinding(world, iommu);
+export function createLinux2010(iommu: Iommu, options: Linux2010Options = {}): Linux2010 {
+  const machine = new BusBinding(iommu);
   let domainCount = 0;
 
   return {

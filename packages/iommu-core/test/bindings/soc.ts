@@ -43,7 +43,7 @@ export function makeSoc(): Soc {
   };
   const { late, new: fresh, ...early } = devices;
   for (const each of Object.values(early)) iommu.configure(each);
-  const styles = createBindingStyles(world, iommu);
+  const styles = createBindingStyles(iommu);
   styles.perBus.setKind('soc', 'a');
   styles.perBus.setKind('side', 'odd');
   styles.perBus.setKind('new-bus', 'new');

@@ -19,15 +19,15 @@ const RW = IOMMU_READ | IOMMU_WRITE;
 /** A core with one IOMMU, and the API of 2010 over it, its kind registered. */
 function machine(options: Linux2010Options = {}): Bench & Linux2010 {
   const made = bench();
-  const linux = createLinux2010(made.world, made.iommu, options);
+  const linux = createLinux2010(made.iommu, options);
   linux.register_iommu(made.fake);
   return { ...made, ...linux };
 }
 
 describe('register_iommu', () => {
   test('takes the machine; a second one is a BUG, be it of the same kind', () => {
-    const { world, iommu, fake } = bench();
-    const linux = createLinux2010(world, iommu);
+    const { iommu, fake } = bench();
+    const linux = createLinux2010(iommu);
     expect(linux.iommu_found()).toBe(false);
     expect(linux.iommu_domain_alloc()).toBeNull();
     linux.register_iommu(fake);
@@ -47,7 +47,7 @@ describe('iommu_domain_alloc and iommu_domain_free', () => {
     expect(iommu_domain_alloc()).not.toBeNull();
 
     const empty = bench();
-    const linux = createLinux2010(empty.world, empty.iommu);
+    const linux = createLinux2010(empty.iommu);
     linux.register_iommu({ tableKey: 'comes later' });
     expect(linux.iommu_domain_alloc()).toBeNull();
     empty.iommu.registerInstance(new FakeIommu(empty.world, { provider: 'l', tableKey: 'comes later' }));

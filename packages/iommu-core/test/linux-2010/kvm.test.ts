@@ -15,7 +15,7 @@ const FRAMES = SLOTS.reduce((sum, slot) => sum + slot.npages, 0);
 
 function guest(): Bench & { readonly kvm: Kvm } {
   const made = bench();
-  const linux = createLinux2010(made.world, made.iommu);
+  const linux = createLinux2010(made.iommu);
   linux.register_iommu(made.fake);
   return { ...made, kvm: new Kvm(linux, SLOTS) };
 }
@@ -85,7 +85,7 @@ describe('KVM of 2.6.35, line by line on the API of its time', () => {
   });
 
   test('without an IOMMU it says so', () => {
-    const { world, iommu } = bench();
-    expect(new Kvm(createLinux2010(world, iommu), SLOTS).map_guest()).toBe(-19);
+    const { iommu } = bench();
+    expect(new Kvm(createLinux2010(iommu), SLOTS).map_guest()).toBe(-19);
   });
 });

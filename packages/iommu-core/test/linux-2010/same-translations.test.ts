@@ -69,7 +69,7 @@ test('the API of 2010 and that of today make the same translations and refuse th
     fc.property(fc.array(command, { maxLength: 40 }), (commands) => {
       const [then, now] = [bench(), bench()];
       const [thenRot, nowRot] = [rotator(then), rotator(now)];
-      const linux: Linux2010 = createLinux2010(then.world, then.iommu);
+      const linux: Linux2010 = createLinux2010(then.iommu);
       linux.register_iommu(then.fake);
       const d = linux.iommu_domain_alloc()!;
       mustEqual(linux.iommu_attach_device(d, thenRot), 0);
