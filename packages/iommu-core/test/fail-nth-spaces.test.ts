@@ -63,6 +63,7 @@ describe('the nth failure leaves everything as it was', () => {
       const made = start();
       const third = addIommu(made.iommu, made.world, 'third', { tableKey: 'third' });
       const late = device('late', endpoint('c0', 7), endpoint('c0', 7, 'third'));
+      late.reservedRegions = [{ name: 'frame', kind: 'direct', iova: 48 * M, sizeBytes: 16 * K }];
       const home = made.iommu.groupOf(made.mixed)?.defaultSpace;
       home?.map(32 * M, M, 16 * K, READ_WRITE);
       return {
