@@ -3,19 +3,21 @@
  * behind, shares one where it can, and keeps all of them the same whatever fails in between.
  *
  * Mappings come and go whole (iommufd's areas): IOMMUs with different page sizes would else remove different amounts.
+ * Long for the errors of its calls; what keeps the domains the same is in space-domains.ts.
  */
 import type { Device, ReservedRegion } from '@iommu-lab/driver-core';
-import { assert, hex, LabError, type PhysAddr, type World } from '@iommu-lab/machine';
+import { hex, LabError, type PhysAddr, type World } from '@iommu-lab/machine';
 import type { DomainOf } from './attach.ts';
 import type { IommuCapabilities } from './capabilities.ts';
-import { ANYTHING, commonCapabilities, isOneKind } from './common-capabilities.ts';
-import { type FaultHandler, internalsOf, type IommuDomain, UNLABELLED } from './domain.ts';
+import { ANYTHING, commonCapabilities } from './common-capabilities.ts';
+import { type FaultHandler, type IommuDomain, UNLABELLED } from './domain.ts';
 import type { IommuInstance } from './driver-port.ts';
-import type { Binding, GroupState } from './group.ts';
+import type { GroupState } from './group.ts';
 import { MappingJournal, type MappingRecord } from './mapping-journal.ts';
 import { mergeEntries, type ScatterEntry } from './merge-entries.ts';
 import type { Protection } from './protection.ts';
 import { refuseReserved, reservedRegionsOf } from './reserved-regions.ts';
+import { SpaceDomains } from './space-domains.ts';
 
 /**
  * `members`: domains exist for the IOMMUs of members, as they come and go. `all`: for every IOMMU of the system, from the
@@ -45,27 +47,29 @@ export class IoAddressSpace {
   readonly span: AddressSpaceSpan;
   readonly #host: SpaceHost;
   readonly #journal = new MappingJournal();
-  readonly #domains: IommuDomain[] = [];
-  #handler: FaultHandler | undefined;
+  readonly #domains: SpaceDomains;
   #isFreed = false;
-  #count = 0;
 
   /** Address spaces come from `Iommu.createAddressSpace`. @throws LabError as that */
   constructor(host: SpaceHost, name: string, span: AddressSpaceSpan) {
     this.#host = host;
     this.name = name;
     this.span = span;
+    let count = 0;
+    this.#domains = new SpaceDomains(this.#journal, (instances) =>
+      host.makeDomain(instances, `${name}#${count++}`),
+    );
     try {
       if (span === 'all') for (const instance of host.instances()) this.reach(instance);
     } catch (error) {
-      this.#freeDomains(this.#domains.slice());
+      this.#domains.keep(() => false);
       throw error;
     }
   }
 
   /** Its domains: one for each kind of IOMMU it spans now. */
   get domains(): readonly IommuDomain[] {
-    return [...this.#domains];
+    return [...this.#domains.all];
   }
 
   /** Devices that use it now. */
@@ -80,12 +84,12 @@ export class IoAddressSpace {
 
   /** Bytes of memory the tables of all its domains occupy. */
   get tableBytes(): number {
-    return this.#domains.reduce((sum, domain) => sum + domain.tableBytes, 0);
+    return this.#domains.all.reduce((sum, domain) => sum + domain.tableBytes, 0);
   }
 
   /** What all IOMMUs it spans can do together; while it spans none, anything can be mapped. */
   get capabilities(): IommuCapabilities {
-    const [first, ...rest] = this.#domains.map((d) => d.capabilities);
+    const [first, ...rest] = this.#domains.all.map((d) => d.capabilities);
     return first === undefined ? ANYTHING : rest.reduce(commonCapabilities, first);
   }
 
@@ -145,7 +149,10 @@ export class IoAddressSpace {
       throw new LabError('EEXIST', `${hex(other.iova)} is mapped in ${this.name} by "${other.by}"`, { iova });
     }
     refuseReserved(this.reservedRegions, iova, sizeBytes);
-    this.#mapEverywhere(iova, runs, sizeBytes, protection, by);
+    if (this.#host.world.fail('iommu-core.space-map')) {
+      throw new LabError('ENOMEM', `no memory for a mapping in ${this.name}`, { iova });
+    }
+    this.#domains.map({ iova, entries: runs, sizeBytes, protection, by });
 
     const buffer = { iova, sizeBytes };
     const atNs = this.#host.world.clock.now;
@@ -180,10 +187,7 @@ export class IoAddressSpace {
     }
     let removed = 0;
     for (const buffer of buffers) {
-      for (const domain of this.#domains) {
-        const gone = domain.unmap(buffer.iova, buffer.sizeBytes, by);
-        assert(gone === buffer.sizeBytes, `${domain.name} maps what ${this.name} maps`);
-      }
+      this.#domains.unmap(buffer, by);
       removed += this.#journal.remove(buffer.iova, buffer.sizeBytes, by, this.#host.world.clock.now);
     }
     return removed;
@@ -208,15 +212,11 @@ export class IoAddressSpace {
         { device: device.name, region: region.name },
       );
     }
-    const made: IommuDomain[] = [];
-    const chosen = new Map<Binding, IommuDomain>();
+    const chosen = this.#domains.reachAll(group.bindings);
     try {
-      for (const binding of group.bindings) {
-        chosen.set(binding, this.#domainFor(binding, group.bindings, made));
-      }
       this.#host.place(group, (binding) => chosen.get(binding) as IommuDomain);
     } catch (error) {
-      this.#freeDomains(made);
+      this.release();
       throw error;
     }
     this.#host.world.emit('iommu:join_address_space', {
@@ -235,8 +235,7 @@ export class IoAddressSpace {
 
   /** Sets who is asked first about a member's fault; undefined: nobody. */
   setFaultHandler(handler: FaultHandler | undefined): void {
-    this.#handler = handler;
-    for (const domain of this.#domains) domain.setFaultHandler(handler);
+    this.#domains.setFaultHandler(handler);
   }
 
   /**
@@ -251,7 +250,7 @@ export class IoAddressSpace {
       throw new LabError('EBUSY', `${this.name} is in use by ${[...users].map((d) => d.name).join(', ')}`);
     }
     this.#isFreed = true;
-    this.#freeDomains(this.#domains.slice());
+    this.#domains.keep(() => false);
     this.#journal.remove(
       0,
       Number.MAX_SAFE_INTEGER,
@@ -265,80 +264,16 @@ export class IoAddressSpace {
    * For the core: the domain that suits an IOMMU, or a new one with all mappings in it. @throws LabError as `attach`
    */
   reach(instance: IommuInstance): IommuDomain {
-    return this.#domains.find((d) => canUse(d, instance)) ?? this.#addDomain([instance]);
+    return this.#domains.reach(instance);
   }
 
   /** For the core: a device or an IOMMU may have gone. Domains that nobody uses any more are freed. */
   release(): void {
     const used = new Set(this.#host.groups().flatMap((g) => g.bindings.flatMap((b) => [b.domain, b.home])));
     if (this.span === 'all') {
-      for (const instance of this.#host.instances()) used.add(this.#domains.find((d) => canUse(d, instance)));
+      for (const instance of this.#host.instances()) used.add(this.#domains.suiting(instance));
     }
-    this.#freeDomains(this.#domains.filter((d) => !used.has(d)));
-  }
-
-  #mapEverywhere(
-    iova: number,
-    runs: readonly ScatterEntry[],
-    sizeBytes: number,
-    protection: Protection,
-    by: string,
-  ): void {
-    const done: IommuDomain[] = [];
-    try {
-      for (const domain of this.#domains) {
-        domain.mapSg(iova, runs, protection, by);
-        done.push(domain);
-      }
-      if (this.#host.world.fail('iommu-core.space-map')) {
-        throw new LabError('ENOMEM', `no memory for a mapping in ${this.name}`, { iova });
-      }
-    } catch (error) {
-      for (const domain of done.reverse()) domain.unmap(iova, sizeBytes, by);
-      throw error;
-    }
-  }
-
-  /** A domain that is there, or one made for this binding and those beside it that are of its kind. */
-  #domainFor(binding: Binding, all: readonly Binding[], made: IommuDomain[]): IommuDomain {
-    const shared = this.#domains.find((d) => canUse(d, binding.instance));
-    if (shared !== undefined) return shared;
-    const { tableKey } = binding.instance;
-    const alike = [...new Set(all.map((b) => b.instance).filter((i) => i.tableKey === tableKey))];
-    const domain = this.#addDomain(isOneKind(alike) ? alike : [binding.instance]);
-    made.push(domain);
-    return domain;
-  }
-
-  #addDomain(instances: readonly IommuInstance[]): IommuDomain {
-    const domain = this.#host.makeDomain(instances, `${this.name}#${this.#count++}`);
-    try {
-      for (const { buffer, entries, record } of this.#replay()) {
-        domain.mapSg(buffer.iova, entries, record.protection, record.by);
-      }
-    } catch (error) {
-      domain.free();
-      throw error;
-    }
-    if (this.#handler !== undefined) domain.setFaultHandler(this.#handler);
-    this.#domains.push(domain);
-    return domain;
-  }
-
-  /** Every map call that is live, as it was made. */
-  *#replay(): Iterable<{
-    readonly buffer: MappingRecord['buffer'];
-    readonly entries: readonly ScatterEntry[];
-    readonly record: MappingRecord;
-  }> {
-    let entries: ScatterEntry[] = [];
-    for (const record of this.#journal.live) {
-      entries.push({ address: record.address, length: record.sizeBytes });
-      const { buffer } = record;
-      if (record.iova + record.sizeBytes < buffer.iova + buffer.sizeBytes) continue;
-      yield { buffer, entries, record };
-      entries = [];
-    }
+    this.#domains.keep((domain) => used.has(domain));
   }
 
   #buffersIn(iova: number, sizeBytes: number): readonly MappingRecord['buffer'][] {
@@ -356,23 +291,12 @@ export class IoAddressSpace {
   #memberGroups(): readonly GroupState[] {
     return this.#host
       .groups()
-      .filter((g) => g.bindings.some((b) => b.domain !== undefined && this.#domains.includes(b.domain)));
-  }
-
-  #freeDomains(domains: readonly IommuDomain[]): void {
-    for (const domain of domains) {
-      domain.free();
-      this.#domains.splice(this.#domains.indexOf(domain), 1);
-    }
+      .filter((g) => g.bindings.some((b) => b.domain !== undefined && this.#domains.all.includes(b.domain)));
   }
 
   #refuseFreed(): void {
     if (this.#isFreed) throw new LabError('EINVAL', `the address space ${this.name} has been freed`);
   }
-}
-
-function canUse(domain: IommuDomain, instance: IommuInstance): boolean {
-  return internalsOf(domain).accepts(instance);
 }
 
 function checkRange(start: number, sizeBytes: number): void {

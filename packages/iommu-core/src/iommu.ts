@@ -5,8 +5,8 @@
  */
 import type { Device, ReservedRegion } from '@iommu-lab/driver-core';
 import { isLabError, LabError, type World } from '@iommu-lab/machine';
-import { attachAll, type DomainOf, mustAttach, refuseProcess, release } from './attach.ts';
-import { isOneKind } from './common-capabilities.ts';
+import { attachAll, mustAttach, refuseProcess, release } from './attach.ts';
+import { discardDefaults, homeIn, makeDefaults } from './default-domains.ts';
 import { DomainFactory, type DefaultDomainKind, type DomainRequest } from './domain-factory.ts';
 import type { IommuDomain } from './domain.ts';
 import type { FaultReport, FaultVerdict, IommuInstance } from './driver-port.ts';
@@ -18,11 +18,11 @@ import {
   bindingAt,
   coreDomainOf,
   groupWithKeys,
-  isIdle,
   type GroupState,
   type IommuGroup,
   renewDomains,
 } from './group.ts';
+import { GroupMoves } from './group-moves.ts';
 import { GroupRegistry, type ProbedEndpoint, probeEndpoints } from './group-registry.ts';
 import { InstanceRegistry } from './instance-registry.ts';
 import { type AddressSpaceSpan, IoAddressSpace } from './io-address-space.ts';
@@ -41,6 +41,7 @@ export class Iommu {
   readonly #instances = new InstanceRegistry();
   readonly #groups = new GroupRegistry();
   readonly #domains: DomainFactory;
+  readonly #moves: GroupMoves;
   readonly #faults: FaultDesk;
   readonly #processes: ProcessBindings;
   readonly #spaces = new Set<IoAddressSpace>();
@@ -50,6 +51,7 @@ export class Iommu {
   constructor(world: World, options: IommuOptions = {}) {
     this.#world = world;
     this.#domains = new DomainFactory(world, options.defaultDomain ?? 'dma', this.#groups.all);
+    this.#moves = new GroupMoves(world, this.#domains.blocked);
     this.#faults = new FaultDesk(world, this.#groups);
     this.#processes = new ProcessBindings(world, this.#groups, this.#domains, (fault, outcome) =>
       this.respond(fault, outcome),
@@ -136,9 +138,8 @@ export class Iommu {
    * The bus's hook: finds the device's IOMMUs, puts it in a group and on the group's domain, in which its direct regions
    * are mapped before. A device without endpoints is left alone; one that is configured stays as it is.
    * @throws LabError EPROBE_DEFER while an IOMMU's driver has not come; ENODEV when the hardware has no such context;
-   * EBUSY when somebody owns the group; EINVAL
-   * when it would join two groups, or be blocked in spite of direct regions; ENOMEM and what `attach` throws. Everything is
-   * as before then.
+   * EBUSY when somebody owns the group; EINVAL when it would join two groups, or be blocked in spite of direct regions;
+   * ENOMEM and what `attach` throws. Everything is as before then.
    */
   configure(device: Device): void {
     if (device.endpoints.length === 0) return;
@@ -149,7 +150,7 @@ export class Iommu {
     const joined = groupWithKeys(this.#groups.all, keys, device);
     if (joined !== undefined) checkMayUse(joined, device);
     const group = joined ?? this.#makeGroup(device, probed);
-    const undo: (() => void)[] = joined === undefined ? [() => this.#discardDefault(group)] : [];
+    const undo: (() => void)[] = joined === undefined ? [() => discardDefaults(group)] : [];
     try {
       const bindings = probed.map((p): Binding => ({
         ...p,
@@ -170,7 +171,7 @@ export class Iommu {
     if (joined === undefined) this.#groups.add(group);
     group.devices.push(device);
     this.#world.emit('iommu:add_device_to_group', { group: group.id, device: device.name });
-    this.#reportAttach(device, group.domain);
+    this.#moves.report(device, group.domain);
   }
 
   /** Undoes `configure`: the endpoints are released (blocked where the hardware can), the last member takes the group along. */
@@ -186,7 +187,7 @@ export class Iommu {
     if (group.claims.size === 0 && group.owner !== undefined) this.#endOwnership(group);
     if (group.devices.length === 0) {
       this.#groups.remove(group);
-      this.#discardDefault(group);
+      discardDefaults(group);
     }
     this.#releaseSpaces();
     this.#world.emit('iommu:remove_device_from_group', { group: group.id, device: device.name });
@@ -266,11 +267,11 @@ export class Iommu {
         groups: () => this.#groups.all,
         idleGroup: (device) => {
           const group = this.#groups.require(device);
-          this.#refuseAttached(group.bindings);
+          this.#moves.refuseAttached(group.bindings);
           return group;
         },
-        place: (group, domainOf) => this.#place(group, domainOf),
-        putBack: (group) => this.#putBack(group),
+        place: (group, domainOf) => this.#moves.place(group, domainOf),
+        putBack: (group) => this.#moves.putBack(group),
         forget: (gone) => this.#spaces.delete(gone),
       },
       name,
@@ -300,16 +301,16 @@ export class Iommu {
   attach(domain: IommuDomain, device: Device): void {
     refuseProcess(domain);
     const group = this.#groups.requireAlone(device);
-    this.#refuseAttached(group.bindings);
-    this.#place(group, () => domain);
+    this.#moves.refuseAttached(group.bindings);
+    this.#moves.place(group, () => domain);
   }
 
   /** `attach` for every member of the device's group. @throws LabError as `attach` */
   attachGroup(domain: IommuDomain, device: Device): void {
     refuseProcess(domain);
     const group = this.#groups.require(device);
-    this.#refuseAttached(group.bindings);
-    this.#place(group, () => domain);
+    this.#moves.refuseAttached(group.bindings);
+    this.#moves.place(group, () => domain);
   }
 
   /**
@@ -320,9 +321,9 @@ export class Iommu {
     refuseProcess(domain);
     const group = this.#groups.requireAlone(device);
     const binding = bindingAt(group, device, context);
-    this.#refuseAttached([binding]);
+    this.#moves.refuseAttached([binding]);
     attachAll(this.#world, [binding], () => domain);
-    this.#reportAttach(device, domain, context);
+    this.#moves.report(device, domain, context);
   }
 
   /**
@@ -332,10 +333,10 @@ export class Iommu {
   replace(domain: IommuDomain, device: Device, context?: string): void {
     refuseProcess(domain);
     const group = this.#groups.requireAlone(device);
-    if (context === undefined) this.#place(group, () => domain);
+    if (context === undefined) this.#moves.place(group, () => domain);
     else {
       attachAll(this.#world, [bindingAt(group, device, context)], () => domain);
-      this.#reportAttach(device, domain, context);
+      this.#moves.report(device, domain, context);
     }
     this.#releaseSpaces();
   }
@@ -355,7 +356,7 @@ export class Iommu {
     for (const binding of leaving) {
       const base = baseOf(binding);
       mustAttach(this.#world, binding, base);
-      this.#reportAttach(binding.device, base, context);
+      this.#moves.report(binding.device, base, context);
     }
     this.#releaseSpaces();
   }
@@ -373,7 +374,7 @@ export class Iommu {
     );
     if (!isFirst) return;
     group.domain = this.#domains.blocked;
-    for (const member of group.devices) this.#reportAttach(member, group.domain);
+    for (const member of group.devices) this.#moves.report(member, group.domain);
   }
 
   /**
@@ -425,63 +426,18 @@ export class Iommu {
     if (this.#world.fail('iommu-core.group')) {
       throw new LabError('ENOMEM', `no memory for a group for ${device.name}`, { device: device.name });
     }
-    const { domain, space } = this.#makeDefault(
-      device,
-      probed.map((p) => p.instance),
-    );
+    const instances = probed.map((p) => p.instance);
+    const createSpace = (name: string): IoAddressSpace => this.createAddressSpace(name);
+    const defaults = makeDefaults(this.#domains, createSpace, device, instances);
     return {
+      ...defaults,
       id: this.#groupId++,
       devices: [],
       bindings: [],
-      defaultDomain: domain,
-      defaultSpace: space,
-      domain,
+      domain: defaults.defaultDomain,
       owner: undefined,
       claims: new Set(),
     };
-  }
-
-  #makeDefault(
-    device: Device,
-    instances: readonly IommuInstance[],
-  ): { readonly domain: IommuDomain; readonly space: IoAddressSpace | undefined } {
-    const kind = this.#domains.defaultKind(instances, device);
-    if (kind !== 'dma') return { domain: this.#domains[kind], space: undefined };
-    const name = `dma:${device.name}`;
-    if (isOneKind(instances)) return { domain: this.#domains.paging(instances, name), space: undefined };
-    const space = this.createAddressSpace(name);
-    try {
-      for (const instance of instances) space.reach(instance);
-    } catch (error) {
-      space.free();
-      throw error;
-    }
-    return { domain: space.domains[0] as IommuDomain, space };
-  }
-
-  /** A group that has no members any more gives its default domains back. */
-  #discardDefault({ defaultDomain, defaultSpace }: GroupState): void {
-    if (defaultSpace === undefined) defaultDomain.free();
-    else defaultSpace.free();
-  }
-
-  #place(group: GroupState, domainOf: DomainOf): void {
-    attachAll(this.#world, group.bindings, domainOf);
-    const [first] = group.bindings;
-    if (first?.domain !== undefined) group.domain = first.domain;
-    for (const device of group.devices) {
-      const domains = new Set(group.bindings.filter((b) => b.device === device).map((b) => b.domain));
-      for (const domain of domains) if (domain !== undefined) this.#reportAttach(device, domain);
-    }
-  }
-
-  /** To where the group belongs while nobody has attached it elsewhere. Never fails. */
-  #putBack(group: GroupState): void {
-    const baseOf = coreDomainOf(group, this.#domains.blocked);
-    const [first] = group.bindings;
-    if (first !== undefined) group.domain = baseOf(first);
-    for (const binding of group.bindings) mustAttach(this.#world, binding, baseOf(binding));
-    for (const device of group.devices) this.#reportAttach(device, group.domain);
   }
 
   #behind(provider: string): readonly Binding[] {
@@ -509,28 +465,7 @@ export class Iommu {
   #endOwnership(group: GroupState): void {
     group.owner = undefined;
     group.claims.clear();
-    this.#putBack(group);
+    this.#moves.putBack(group);
     this.#releaseSpaces();
   }
-
-  #refuseAttached(bindings: readonly Binding[]): void {
-    const busy = bindings.find((b) => !isIdle(b, this.#domains.blocked));
-    if (busy === undefined) return;
-    throw new LabError('EBUSY', `${busy.device.name} is attached to ${busy.domain?.name}`, {
-      device: busy.device.name,
-    });
-  }
-
-  #reportAttach(device: Device, domain: IommuDomain, context?: string): void {
-    this.#world.emit('iommu:attach_device_to_domain', {
-      device: device.name,
-      domain: domain.name,
-      ...(context === undefined ? {} : { context }),
-    });
-  }
-}
-
-/** The default domain of a group for one more binding. @throws LabError as `IoAddressSpace.reach` */
-function homeIn({ defaultDomain, defaultSpace }: GroupState, instance: IommuInstance): IommuDomain {
-  return defaultSpace === undefined ? defaultDomain : defaultSpace.reach(instance);
 }

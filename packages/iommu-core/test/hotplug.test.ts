@@ -158,7 +158,6 @@ describe('onInstanceRegistered', () => {
     );
     addIommu(iommu, world, 'second');
     addIommu(iommu, world, 'third');
-    expect(heard[0]).toBe('a');
-    expect(heard.length).toBeLessThanOrEqual(2);
+    expect(heard).toEqual(['a', 'b']);
   });
 });
