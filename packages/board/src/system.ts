@@ -1,4 +1,5 @@
 /** A running system: every layer of the stack, built from a SoC's data, and the handles to look at and use it. */
+import type { MsmIommuDriver } from '@iommu-lab/backend-msm';
 import type { Device, Driver, InterruptController } from '@iommu-lab/driver-core';
 import type { DmaLayer } from '@iommu-lab/dma-mapping';
 import { type Fault, formatExplanation, type Iommu } from '@iommu-lab/iommu-core';
@@ -32,6 +33,7 @@ export type SystemParts = Pick<
   | 'bus'
   | 'iommu'
   | 'dma'
+  | 'smmuDriver'
   | 'smmus'
 >;
 
@@ -66,6 +68,8 @@ export class System {
   readonly iommu: Iommu;
   /** Chooses each device's DMA operations when it is bound; `getDmaOps(device)` has them. */
   readonly dma: DmaLayer;
+  /** The driver of the board's IOMMUs, and the instances it has probed: for a bus that knows it privately. */
+  readonly smmuDriver: MsmIommuDriver;
   /** The IOMMUs' hardware by provider; `smmu` asks for one. */
   readonly smmus: ReadonlyMap<string, MsmSmmu>;
   /** Page frames and the CPU's view of them: what a kernel's buffers are made of. */
@@ -85,6 +89,7 @@ export class System {
     this.bus = parts.bus;
     this.iommu = parts.iommu;
     this.dma = parts.dma;
+    this.smmuDriver = parts.smmuDriver;
     this.smmus = parts.smmus;
     this.kernelMemory = { frames: parts.frames, cpu: parts.cache.cached };
   }

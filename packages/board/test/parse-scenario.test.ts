@@ -58,6 +58,25 @@ describe('parseScenario', () => {
     expect(problemOf('version: 1\nversion: 1\nname: x\n')).toMatch(/my\.yaml:2:1 /);
   });
 
+  test('a job cannot touch more pages than its buffers have, nor run on a device of another kind', () => {
+    const step = (settings: string): string =>
+      `version: 1\nname: x\nsteps:\n  - { do: process-space, ${settings} }\n`;
+    expect(problemOf(step('pages: 4, usedPages: 5'))).toMatch(
+      /^EINVAL: my\.yaml:4:47 steps\.0\.usedPages: the job cannot touch more pages than there are$/,
+    );
+    expect(problemOf(step('pages: 300'))).toMatch(/steps\.0\.pages: /);
+    expect(problemOf(step('usedPages: 1'))).toMatch(/steps\.0\.usedPages: /);
+    expect(problemOf(step('engine: ijpeg'))).toMatch(
+      /steps\.0\.engine: msm8x60 has no 2D engine "ijpeg"; there is gfx2d0$/,
+    );
+  });
+
+  test('the comparison of answers has no settings', () => {
+    expect(problemOf('version: 1\nname: x\nsteps:\n  - { do: which-iommu, engine: gfx2d0 }\n')).toBe(
+      'EINVAL: my.yaml:4:24 steps.0: there is no setting "engine"',
+    );
+  });
+
   test('hexadecimal IOVAs are read as numbers', () => {
     const scenario = parseScenario(
       `${MINIMAL}  - { do: trespass, device: vfe, attempt: read, at: 0xffffffff, expect: stopped }\n`,

@@ -49,6 +49,10 @@ function devicesOf(step: Step): readonly (readonly [string, string, ModelKind | 
       return [['owns', step.owns, 'ijpeg']];
     case 'trespass':
       return [['device', step.device, undefined]];
+    case 'process-space':
+      return [['engine', step.engine, 'gfx2d']];
+    case 'which-iommu':
+      return [];
   }
 }
 

@@ -4,3 +4,4 @@ export * from './parse-scenario.ts';
 export * from './report.ts';
 export * from './run-scenario.ts';
 export * from './schema.ts';
+export * from './text-table.ts';

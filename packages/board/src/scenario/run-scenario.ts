@@ -1,14 +1,14 @@
 /** Plays a scenario on a fresh system and tells how it went. */
-import { formatExplanation } from '@iommu-lab/iommu-core';
-import { hex, isLabError, type LabEvent } from '@iommu-lab/machine';
+import { isLabError, type LabEvent } from '@iommu-lab/machine';
 import { createSystem } from '../create-system.ts';
 import { type Picture, picture } from '../picture.ts';
 import type { System } from '../system.ts';
 import { testCard } from '../test-card.ts';
 import { Accounting } from './accounting.ts';
+import { recordFaults } from './fault-record.ts';
 import { startJob } from './jobs/index.ts';
 import type { Artifact, JobContext, JobOutcome } from './jobs/job.ts';
-import type { ExplainedFault, Report, StepReport } from './report.ts';
+import type { Report, StepReport } from './report.ts';
 import type { Scenario, Step } from './schema.ts';
 import { Stage } from './stage.ts';
 
@@ -69,23 +69,9 @@ export function* playScenario(
   let shown = 0;
   const context = { system, stage, frames: scenario.frames, countFrame: () => shown++ };
   const steps: StepReport[] = [];
-  const faults: ExplainedFault[] = [];
+  const faults = recordFaults(system, () => steps.length);
   const artifacts: Artifact[] = [];
 
-  system.iommu.onFault((fault) => {
-    const explanation = system.iommu.why(fault);
-    faults.push({
-      step: steps.length,
-      device: fault.device ?? 'unknown',
-      provider: fault.provider,
-      context: fault.context ?? 'none',
-      iova: hex(fault.iova),
-      direction: fault.direction,
-      cause: fault.cause,
-      conclusion: explanation.conclusion,
-      explanation: formatExplanation(explanation),
-    });
-  });
   for (const step of scenario.steps) {
     const outcome = yield* playStep(step, context, (what) => ({
       step: steps.length + 1,

@@ -25,7 +25,8 @@ export interface HardwareSettings {
 }
 
 /** One thing that happens, told apart by `do`. */
-export type Step = PipelineStep | ShareEngineStep | GuestStep | TrespassStep;
+export type Step =
+  PipelineStep | ShareEngineStep | GuestStep | TrespassStep | ProcessSpaceStep | WhichIommuStep;
 
 /** Camera -> rotator -> display, once a frame. */
 export interface PipelineStep {
@@ -67,6 +68,21 @@ export interface TrespassStep {
   readonly at: 'inside' | 'beyond-end' | 'before-start' | number;
   readonly lengthBytes: number;
   readonly expect: 'done' | 'stopped';
+}
+
+/** One job of a 2D engine for a process, in the process's address space and in the bus's. */
+export interface ProcessSpaceStep {
+  readonly do: 'process-space';
+  readonly engine: string;
+  /** 4 KiB pages of each of the process's two buffers. */
+  readonly pages: number;
+  /** Pages of them that the job touches. */
+  readonly usedPages: number;
+}
+
+/** The same job through every answer to the question which IOMMU the API talks to. */
+export interface WhichIommuStep {
+  readonly do: 'which-iommu';
 }
 
 const name = z.string().regex(/^[a-z][a-z0-9-]*$/, 'a name is lower-case letters, digits and dashes');
@@ -125,6 +141,20 @@ const Trespass = z.strictObject({
   expect: z.enum(['done', 'stopped']),
 });
 
+const ProcessSpace = z
+  .strictObject({
+    do: z.literal('process-space'),
+    engine: name.default('gfx2d0').describe('a 2D engine'),
+    pages: count(256).min(2).default(16).describe('4 KiB pages of each of the two buffers'),
+    usedPages: count(256).min(2).default(8).describe('of them, how many the job touches'),
+  })
+  .refine(({ pages, usedPages }) => usedPages <= pages, {
+    path: ['usedPages'],
+    error: 'the job cannot touch more pages than there are',
+  });
+
+const WhichIommu = z.strictObject({ do: z.literal('which-iommu') });
+
 /** Checks a scenario and fills its defaults in. */
 export const ScenarioSchema: z.ZodType<Scenario> = z.strictObject({
   version: z.literal(1).describe('version of this format'),
@@ -140,8 +170,8 @@ export const ScenarioSchema: z.ZodType<Scenario> = z.strictObject({
     .prefault({}),
   steps: z
     .array(
-      z.discriminatedUnion('do', [Pipeline, ShareEngine, Guest, Trespass], {
-        error: 'a step is one of pipeline, share-engine, guest, trespass',
+      z.discriminatedUnion('do', [Pipeline, ShareEngine, Guest, Trespass, ProcessSpace, WhichIommu], {
+        error: 'a step is one of pipeline, share-engine, guest, trespass, process-space, which-iommu',
       }),
     )
     .min(1)

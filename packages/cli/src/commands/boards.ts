@@ -1,7 +1,6 @@
 /** `iommu-lab boards`: the machines there are, who sits behind which IOMMU, and under which context names. */
-import { BOARDS, type SocDescription } from '@iommu-lab/board';
+import { BOARDS, type SocDescription, textTable } from '@iommu-lab/board';
 import { hex } from '@iommu-lab/machine';
-import { table } from '../render/table.ts';
 
 /** Prints every board of the project, one behind the other. */
 export function boards(): void {
@@ -23,5 +22,5 @@ function describeBoard(board: SocDescription): string {
     ]),
   );
   const head = ['IOMMU', 'registers', 'context', 'bank', 'machine ids', 'device'];
-  return `${board.name}: ${board.title}\n\n${table([head, ...rows], { right: [3] })}\n`;
+  return `${board.name}: ${board.title}\n\n${textTable([head, ...rows], { right: [3] })}\n`;
 }

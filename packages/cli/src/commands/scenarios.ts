@@ -1,6 +1,6 @@
 /** `iommu-lab scenarios`: what comes with the package. */
+import { textTable } from '@iommu-lab/board';
 import { readShippedScenario, shippedScenarios } from '../scenario-files.ts';
-import { table } from '../render/table.ts';
 
 /** Prints the scenarios that come along, and the steps of each. */
 export function scenarios(): void {
@@ -8,5 +8,5 @@ export function scenarios(): void {
     const scenario = readShippedScenario(name);
     return [name, scenario.name, scenario.steps.map((step) => step.do).join(', ')];
   });
-  process.stdout.write(table([['run', 'shows', 'steps'], ...rows]));
+  process.stdout.write(textTable([['run', 'shows', 'steps'], ...rows]));
 }

@@ -1,7 +1,6 @@
 /** The summary of a run, for people. */
 import { stripVTControlCharacters, styleText } from 'node:util';
-import type { IommuReport, Report, StepReport } from '@iommu-lab/board';
-import { table } from './table.ts';
+import { type IommuReport, type Report, type StepReport, textTable } from '@iommu-lab/board';
 
 /** What a summary tells that is not in the report. */
 export interface SummaryContext {
@@ -47,7 +46,7 @@ function iommuTable(iommus: readonly IommuReport[]): string {
     'maps',
     'unmaps',
     'table bytes',
-    'TLB hits',
+    'hits',
     'misses',
     'walks',
     'invalidations',
@@ -66,14 +65,16 @@ function iommuTable(iommus: readonly IommuReport[]): string {
       row.faults,
     ].map(String),
   ]);
-  return table([head, ...rows], { right: [1, 2, 3, 4, 5, 6, 7, 8] });
+  return textTable([head, ...rows], { right: [1, 2, 3, 4, 5, 6, 7, 8] });
 }
 
 function verdict({ ok, steps, faults }: Report): string {
   if (!ok)
     return styleText('red', `${steps.filter((step) => !step.ok).length} of ${steps.length} steps failed.`);
   const stopped = faults.length === 0 ? '' : `, ${faults.length} access(es) stopped and explained`;
-  return styleText('green', `All ${steps.length} steps as they should be${stopped}.`);
+  const all =
+    steps.length === 1 ? 'The step is as it should be' : `All ${steps.length} steps as they should be`;
+  return styleText('green', `${all}${stopped}.`);
 }
 
 /** `frame-0000.png .. frame-0009.png` for a long run of frames, the rest by name. */
@@ -89,7 +90,7 @@ function strong(text: string): string {
 }
 
 function indent(text: string): string {
-  return text.replace(/^/gm, '        ');
+  return text.replace(/^(?=.)/gm, '        ');
 }
 
 /** Breaks a long line between words; what follows stands under the line's text, behind its label if it has one. */

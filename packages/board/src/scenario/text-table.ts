@@ -7,7 +7,7 @@ export interface TableOptions {
 }
 
 /** Every row on a line of its own, ended by a line feed. */
-export function table(rows: readonly (readonly string[])[], options: TableOptions = {}): string {
+export function textTable(rows: readonly (readonly string[])[], options: TableOptions = {}): string {
   const widths = (rows[0] ?? []).map((_, column) =>
     Math.max(...rows.map((row) => (row[column] ?? '').length)),
   );
