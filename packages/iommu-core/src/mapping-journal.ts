@@ -125,7 +125,7 @@ export function contains(record: MappingRecord, iova: number): boolean {
   return iova >= record.iova && iova < record.iova + record.sizeBytes;
 }
 
-/** Field by field: a spread here took a third of an unmap call. */
+/** Field by field: a spread here took a quarter of an unmap call. */
 function unmapped(
   record: MappingRecord,
   unmappedBy: string,

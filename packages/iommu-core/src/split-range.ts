@@ -44,7 +44,7 @@ export function nextPiece(
 
 /**
  * By bits where 32 are enough: what decides lies in the lowest 32 of a number below 2^53, and `%` of numbers beyond 31
- * bits takes ten times as long. A call asks this some ten times.
+ * bits is a division in floating point. A call asks this some ten times.
  */
 function isMultiple(value: number, pageSize: number): boolean {
   return pageSize <= BITWISE_LIMIT ? (value & (pageSize - 1)) === 0 : value % pageSize === 0;

@@ -1,6 +1,6 @@
 import { describe, expect, test } from '@jest/globals';
 import { type Fault, FaultQueue, type FaultQueueOptions, type IommuDomain } from '../src/index.ts';
-import { bench, rotator } from './fake-iommu.ts';
+import { bench, faultReport, rotator } from './fake-iommu.ts';
 
 /** A rotator whose default domain queues its faults; they are answered with `retry` unless told. */
 function start(options: Partial<FaultQueueOptions> = {}) {
@@ -105,6 +105,14 @@ describe('a fault queue', () => {
     expect([resumes(), queue.waiting]).toEqual([[], []]);
     const second = iommu.faults[1];
     expect(second && iommu.respond(second, 'retry')).toBe(true);
+  });
+
+  test('a fault of the same context that does not wait takes no answer from the one that does', () => {
+    const { fake, iommu, world, resumes } = start();
+    fake.stall(iommu, DST);
+    iommu.reportFault(fake, faultReport(DST));
+    world.clock.run();
+    expect(resumes()).toEqual(['resume rot_dst retry']);
   });
 
   test('hardware that cannot be reached is reported, and the others are answered', () => {

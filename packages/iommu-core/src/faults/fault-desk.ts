@@ -66,13 +66,12 @@ export class FaultDesk {
       fault: fault.id,
     });
     const verdict = this.#judge(fault, evidence.domain);
-    // A context has one access that waits: what was held there before has ended with it.
+    if (!fault.isStalled || fault.context === undefined) return verdict;
+    // One access stalls in a context: what was held there before has ended.
     for (const [id, held] of this.#held) {
       if (held.instance === instance && held.context === fault.context) this.#held.delete(id);
     }
-    if (verdict === 'hold' && fault.isStalled && fault.context !== undefined) {
-      this.#held.set(fault.id, { instance, context: fault.context });
-    }
+    if (verdict === 'hold') this.#held.set(fault.id, { instance, context: fault.context });
     return verdict;
   }
 
