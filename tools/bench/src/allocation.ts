@@ -18,15 +18,16 @@ const NOISE_BYTES = 1024;
 
 /**
  * Bytes one call of `run` allocates: the least of some rounds, for what every call does is in each of them.
+ * @param undo called after each call; what it allocates does not count
  * @throws Error if each attempt meets a collection
  */
-export async function allocatedBytes(run: () => number, calls: number): Promise<number> {
+export async function allocatedBytes(run: () => number, calls: number, undo?: () => void): Promise<number> {
   for (let count = calls; count >= 1; count = Math.floor(count / 4)) {
     const empty: (number | undefined)[] = [];
     const full: (number | undefined)[] = [];
     for (let round = 0; round < ROUNDS; round++) {
-      empty.push(await heapGrowth(nothing, count));
-      full.push(await heapGrowth(run, count));
+      empty.push(await heapGrowth(nothing, count, undo === undefined ? undefined : nothing));
+      full.push(await heapGrowth(run, count, undo));
     }
     const [base, grown] = [leastOf(empty), leastOf(full)];
     if (base === undefined || grown === undefined) continue;
@@ -47,18 +48,36 @@ function nothing(): number {
 }
 
 /** undefined if there was a collection. */
-async function heapGrowth(run: () => number, calls: number): Promise<number | undefined> {
+async function heapGrowth(
+  run: () => number,
+  calls: number,
+  undo: (() => void) | undefined,
+): Promise<number | undefined> {
   const observer = new PerformanceObserver(() => {});
   globalThis.gc?.();
   await setImmediate();
   observer.observe({ entryTypes: ['gc'] });
-  const before = process.memoryUsage().heapUsed;
-  for (let i = 0; i < calls; i++) sink ^= run();
-  const after = process.memoryUsage().heapUsed;
+  let growth = 0;
+  if (undo === undefined) {
+    const before = heapUsed();
+    for (let i = 0; i < calls; i++) sink ^= run();
+    growth = heapUsed() - before;
+  } else {
+    for (let i = 0; i < calls; i++) {
+      const before = heapUsed();
+      sink ^= run();
+      growth += heapUsed() - before;
+      undo();
+    }
+  }
   await setImmediate();
   const collections = observer.takeRecords().length;
   observer.disconnect();
-  return collections === 0 ? after - before : undefined;
+  return collections === 0 ? growth : undefined;
+}
+
+function heapUsed(): number {
+  return process.memoryUsage().heapUsed;
 }
 
 let sink = 0;

@@ -6,6 +6,8 @@ export interface PreparedCase {
   run(): number;
   /** The same work as plain a loop as JavaScript has, to compare with in the same process. */
   plain?(): number;
+  /** Brings back what `run` found. Its time and its allocation do not count; absent where every run finds the same. */
+  undo?(): void;
   /** Looks at what the operations result in, one by one. @throws Error on a result that is wrong. */
   verify(): void;
   /** Counters that say what work was done; what `run` adds to them is compared with `expected`. */
@@ -26,6 +28,8 @@ export type Target =
   | { readonly kind: 'yardstick'; readonly most: number }
   /** At most so many times another case, which stands before this one. */
   | { readonly kind: 'case'; readonly name: string; readonly most: number }
+  /** At most so many nanoseconds per operation, on the machine the project is measured on. */
+  | { readonly kind: 'ns'; readonly most: number }
   /** At most so many bytes allocated per operation. */
   | { readonly kind: 'bytes'; readonly most: number };
 

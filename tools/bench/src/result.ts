@@ -48,6 +48,8 @@ export function judge(result: MeasuredCase, all: readonly CaseResult[]): readonl
           other?.error === undefined && other !== undefined ? result.ns.median / other.ns.median : undefined;
         return atMost(`${target.most} x ${target.name}`, target.most, ratio);
       }
+      case 'ns':
+        return atMost(`${target.most} ns`, target.most, result.ns.median);
       case 'bytes':
         return atMost(`${target.most} B`, target.most, result.bytes);
     }

@@ -29,6 +29,7 @@ export async function measure(cases: readonly BenchCase[], order: WorkerOrder): 
   const prepared = bench.prepare();
   prepared.verify();
   prepared.run(); // what is cached is cached from here on
+  prepared.undo?.();
   const { checksum, counts } = countedRun(prepared);
   expectCounts(counts, prepared.expected ?? {}, 1);
 
@@ -40,7 +41,8 @@ export async function measure(cases: readonly BenchCase[], order: WorkerOrder): 
     return sum;
   };
   const before = prepared.counters?.() ?? {};
-  const found = order.mode === 'time' ? time(counted, prepared, order) : await allocation(counted, order);
+  const found =
+    order.mode === 'time' ? time(counted, prepared, order) : await allocation(counted, prepared, order);
   expectCounts(difference(prepared.counters?.() ?? {}, before), counts, runs);
   prepared.verify();
   const perOperation = 1 / bench.operations;
@@ -67,7 +69,7 @@ function time(run: () => number, prepared: PreparedCase, { milliseconds }: Worke
     throws: true,
     now: cpuMilliseconds,
   });
-  harness.add('run', run, { async: false });
+  harness.add('run', run, { async: false, afterEach: () => prepared.undo?.() });
   if (prepared.plain !== undefined) harness.add('plain', () => prepared.plain?.(), { async: false });
   const [own, plain] = harness.runSync().map(({ result }) => {
     if (result.state !== 'completed') throw new Error(`tinybench: ${result.state}`);
@@ -76,12 +78,19 @@ function time(run: () => number, prepared: PreparedCase, { milliseconds }: Worke
   return { ns: own as number, ...(plain === undefined ? {} : { plainNs: plain }) };
 }
 
-async function allocation(run: () => number, { milliseconds }: WorkerOrder): Promise<Found> {
+async function allocation(
+  run: () => number,
+  prepared: PreparedCase,
+  { milliseconds }: WorkerOrder,
+): Promise<Found> {
   // Optimised code allocates less; what is measured is what a long simulation sees.
   const until = cpuMilliseconds() + milliseconds;
   let calls = 0;
-  for (; cpuMilliseconds() < until; calls++) run();
-  return { ns: 0, bytes: await allocatedBytes(run, Math.ceil(calls / 4)) };
+  for (; cpuMilliseconds() < until; calls++) {
+    run();
+    prepared.undo?.();
+  }
+  return { ns: 0, bytes: await allocatedBytes(run, Math.ceil(calls / 4), prepared.undo?.bind(prepared)) };
 }
 
 /** Time this process has had on a core: a machine that others use as well does not count. */
@@ -93,7 +102,9 @@ function cpuMilliseconds(): number {
 function countedRun(prepared: PreparedCase): { checksum: number; counts: Record<string, number> } {
   const before = prepared.counters?.() ?? {};
   const checksum = prepared.run();
-  return { checksum, counts: difference(prepared.counters?.() ?? {}, before) };
+  const counts = difference(prepared.counters?.() ?? {}, before);
+  prepared.undo?.();
+  return { checksum, counts };
 }
 
 function difference(

@@ -29,6 +29,24 @@ function tiny(name: string, prepare: () => PreparedCase, extra: Partial<BenchCas
   return benchCase({ name, operations: OPERATIONS, prepare, ...extra });
 }
 
+/** Every run finds the same; what `undo` does and allocates is more than what `run` does, and counts for nothing. */
+function undone(): PreparedCase {
+  let isClean = true;
+  const objects = loopOf(object);
+  return {
+    run: () => {
+      if (!isClean) throw new Error('not undone');
+      isClean = false;
+      return objects();
+    },
+    undo: () => {
+      for (let i = 0; i < 10; i++) objects();
+      isClean = true;
+    },
+    verify: () => {},
+  };
+}
+
 const right = (work: (i: number) => number): PreparedCase => ({ run: loopOf(work), verify: () => {} });
 
 /** The cases. */
@@ -36,6 +54,7 @@ export default [
   tiny('allocates nothing', () => right((i) => i), { targets: [{ kind: 'bytes', most: 0 }] }),
   tiny('allocates 16 bytes', () => right(half), { targets: [{ kind: 'bytes', most: 0 }] }),
   tiny('allocates 24 bytes', () => right(object)),
+  tiny('allocates 24 bytes, undone', undone),
   tiny('beside a plain loop', () => ({ ...right((i) => i), plain: loopOf((i) => i) }), {
     targets: [
       { kind: 'yardstick', most: 1e6 },
