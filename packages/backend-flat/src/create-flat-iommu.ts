@@ -47,7 +47,8 @@ export interface FlatIommu {
 
 /**
  * Makes the hardware, wires it, and lets the driver probe it.
- * @throws LabError EINVAL, EBUSY on what does not fit the given buses, EEXIST when the provider has an IOMMU
+ * @throws LabError EEXIST when the provider has an IOMMU, EINVAL, EBUSY on what does not fit the given buses: nothing has
+ * changed then; ENOMEM when the driver does not come up: the hardware is there then, as on a board
  */
 export function createFlatIommu(options: FlatIommuOptions): FlatIommu {
   const { world, memory, tables } = options;
@@ -58,6 +59,10 @@ export function createFlatIommu(options: FlatIommuOptions): FlatIommu {
   const streams = options.streams ?? 8;
   const irq = options.irq ?? 32;
   const base = options.registerBase ?? 0x0f00_0000;
+  // Looked at first: what is wired stays wired.
+  if (iommu.instances.some((i) => i.provider === provider)) {
+    throw new LabError('EEXIST', `there is an IOMMU "${provider}"`, { provider });
+  }
 
   const faultLine = new InterruptLine(`${provider} fault`);
   const hardware = new FlatHardware(

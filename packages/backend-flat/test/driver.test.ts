@@ -54,6 +54,18 @@ describe('createFlatIommu', () => {
     ]);
   });
 
+  test('a provider that has an IOMMU is refused (EEXIST) before anything is wired', () => {
+    const { world, memory, tables } = setUp();
+    const shared = { world, memory, tables, iommu: new Iommu(world), mmio: new MmioBus(world) };
+    const interrupts = new InterruptController(world);
+    const base = 0x0f01_0000;
+    createFlatIommu({ ...shared, interrupts });
+    const again = { ...shared, interrupts, irq: 33, registerBase: base };
+    expect(() => createFlatIommu(again)).toThrow(expect.objectContaining({ code: 'EEXIST' }));
+    expect(() => interrupts.mask(33)).toThrow(expect.objectContaining({ code: 'EINVAL' }));
+    expect(createFlatIommu({ ...again, provider: 'two' }).instance.provider).toBe('two');
+  });
+
   test('devices that share a stream share its table: one leaves, the other goes on', () => {
     const { world, memory, tables } = setUp();
     const flat = createFlatIommu({ world, memory, tables });

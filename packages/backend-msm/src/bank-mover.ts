@@ -37,8 +37,8 @@ export class BankMover {
 
   /**
    * Puts the contexts of `state` on `target`: through a spare bank where there is one, else in the bank that serves them.
-   * An access that is held is tried again where a table may let it through now, for nobody of the old one decides any
-   * more. Where the contexts are blocked it is terminated, and under identity, too: it was not meant to pass untranslated.
+   * What is held is tried again where a table may let it through now, for nobody of the old one decides any more. Where the
+   * contexts are blocked all of it is terminated, and under identity, too: it was not meant to pass untranslated.
    * @throws LabError EINVAL on a table of other hardware or one that is gone, EIO when a clock does not start, ENOSPC
    * without an ASID: all before the first write
    */
@@ -86,12 +86,10 @@ export class BankMover {
   #program(hw: HardwareVerbs, state: BankState, spare: number | undefined, next: Current): void {
     const { config, emptyTtbr0, map } = this.#init;
     const program = programOf(next, emptyTtbr0, config);
-    const heldAccess = next.kind === 'paging' || next.kind === 'sva' ? 'retry' : 'terminate';
     if (spare === undefined) {
-      switchInPlace(hw, state.bank, state.current.kind, next.kind, program);
-      if (state.heldIova !== undefined) hw.resume(state.bank, heldAccess);
-      return;
+      return switchInPlace(hw, state, next.kind, program, config.fenceStreams);
     }
+    const heldAccess = next.kind === 'paging' || next.kind === 'sva' ? 'retry' : 'terminate';
     switchToSpareBank(hw, state, spare, program, interruptIndexOf(config), heldAccess);
     map.spares.shift();
     map.spares.push(state.bank);

@@ -13,6 +13,8 @@ export interface BankProgram {
   readonly prrr: number;
   readonly nmrr: number;
   readonly stallFaults: boolean;
+  /** BFBCR.BFBDFE: a walk keeps the descriptors beside the one it needs, invalid ones too (R26). */
+  readonly prefetches: boolean;
 }
 
 /** ACTLR.TLBMCFG and V2PCFG: walk on a miss (R33). */

@@ -11,7 +11,11 @@ export interface MsmIommuConfig {
    * the driver for its tables must clean.
    */
   readonly coherentWalk?: boolean;
-  /** Invalidates after every map as well, for a TLB that keeps failed translations (R26); false unless given. */
+  /**
+   * Invalidates after every map as well, for a TLB that keeps failed translations; false unless given. Only then may walks
+   * fetch descriptors ahead (BFBCR.BFBDFE): what they fetched, invalid ones too, answers until something is invalidated
+   * (R26). The kernel's drivers do both (drivers/iommu/msm_iommu.c: BFBDFE in __program_context, and a flush with each map).
+   */
   readonly invalidateOnMap?: boolean;
   /** A faulting access waits for the verdict (ACTLR.CFCFG, R50); true unless given. When false it ends at once. */
   readonly stallFaults?: boolean;

@@ -5,7 +5,7 @@ import { BLOCKED_ASID, type ResolvedMsmIommuConfig } from './config.ts';
 
 /** @param emptyTtbr0 the table of a blocked bank; it stands by under identity, too */
 export function programOf(current: Current, emptyTtbr0: number, config: ResolvedMsmIommuConfig): BankProgram {
-  const { format, stallFaults } = config;
+  const { format, stallFaults, invalidateOnMap } = config;
   const { afe, prrr, nmrr } = format;
   const atRest: BankProgram = {
     isTranslating: current.kind !== 'identity',
@@ -16,6 +16,7 @@ export function programOf(current: Current, emptyTtbr0: number, config: Resolved
     prrr,
     nmrr,
     stallFaults,
+    prefetches: invalidateOnMap,
   };
   switch (current.kind) {
     case 'paging':

@@ -16,22 +16,28 @@ export function serviceFaults(
   map: BankMap,
   report: (report: FaultReport) => FaultVerdict,
 ): boolean {
-  // All are read before the first is reported: a consumer may change what the registers say.
-  const faults: { readonly bank: number; readonly registers: RegisterDump }[] = [];
+  let isAny = false;
   for (const bank of map.banks) {
+    // Not before: whoever heard of the one before may have ended this stall.
     const registers = hw.readFault(bank);
-    if (registers !== undefined) faults.push({ bank, registers });
+    if (registers === undefined) continue;
+    isAny = true;
+    serviceBank(hw, map, bank, registers, report);
   }
   const globalError = hw.readGlobalError();
-  for (const { bank, registers } of faults) serviceBank(hw, map, bank, registers, report);
   if (globalError !== undefined) {
     report(globalReport(globalError));
     hw.clearGlobalError(word(globalError, ESR.name));
   }
-  return faults.length > 0 || globalError !== undefined;
+  return isAny || globalError !== undefined;
 }
 
-/** The status goes first, so that a fault of the retried access is recorded afresh (drivers of the vendor's kernel). */
+/**
+ * The status goes first, so that a fault of the retried access is recorded afresh (drivers of the vendor's kernel).
+ *
+ * What stalls is the access that was recorded, unless more came after it (R45), or the bank has been given to other
+ * contexts since: an access that nothing is known of. It is tried again, and has its own fault recorded then.
+ */
 function serviceBank(
   hw: HardwareVerbs,
   map: BankMap,
@@ -41,18 +47,18 @@ function serviceBank(
 ): void {
   const state = map.at(bank);
   const context = contextOf(map, state, registers);
-  const isStalled = isSet(word(registers, FSR.name), FSR.fields.SS);
-  // Else the bank has been given to other contexts since, and what stalls is an access of theirs (R45).
-  const isTheirs = context !== undefined && state?.contexts.includes(context) === true;
-  const fault = contextReport(context?.context, isStalled && isTheirs, registers);
+  const fsr = word(registers, FSR.name);
+  const { SS, MULTI } = FSR.fields;
+  const isTheirs = state !== undefined && context !== undefined && state.contexts.includes(context);
+  const isStalled = isTheirs && isSet(fsr, SS) && !isSet(fsr, MULTI);
+  const fault = contextReport(context?.context, isStalled, registers);
+  if (isStalled) state.heldIova = fault.iova;
   const verdict = report(fault);
-  hw.clearFault(bank, word(registers, FSR.name));
-  // A switch in the meantime has ended the stall.
-  if (!isStalled || state?.bank !== bank) return;
-  // Tried again, that access has its own fault recorded.
-  if (!isTheirs) hw.resume(bank, 'retry');
-  else if (verdict === 'hold') state.heldIova = fault.iova;
-  else endStall(hw, state, verdict, fault.iova);
+  const since = hw.faultStatus(bank);
+  hw.clearFault(bank, isSet(since, SS) ? since : fsr);
+  if (!isSet(since, SS)) return; // a switch or a decision in the meantime has ended the stall
+  if (!isStalled || state.heldIova === undefined) hw.resume(bank, 'retry');
+  else if (verdict !== 'hold') endStall(hw, state, verdict, fault.iova);
 }
 
 /** Whose stream it was; of a stream that no context claims, whom the bank serves. */
@@ -71,11 +77,13 @@ function contextReport(
   registers: RegisterDump,
 ): FaultReport {
   const fsr = word(registers, FSR.name);
+  const syndrome = word(registers, FSYNR1.name);
   return {
     context,
     streamId: extract(word(registers, FSYNR0.name), FSYNR0.fields.AMID),
     iova: word(registers, FAR.name),
-    direction: isSet(word(registers, FSYNR1.name), FSYNR1.fields.AWRITE) ? 'write' : 'read',
+    direction: isSet(syndrome, FSYNR1.fields.AWRITE) ? 'write' : 'read',
+    isInstruction: isSet(syndrome, FSYNR1.fields.AINST),
     cause: causeOf(fsr),
     isStalled,
     isMultiple: isSet(fsr, FSR.fields.MULTI),
@@ -84,11 +92,13 @@ function contextReport(
 }
 
 function globalReport(registers: RegisterDump): FaultReport {
+  const syndrome = word(registers, ESYNR1.name);
   return {
     context: undefined,
     streamId: extract(word(registers, ESYNR0.name), ESYNR0.fields.AMID),
     iova: word(registers, EAR.name),
-    direction: isSet(word(registers, ESYNR1.name), ESYNR1.fields.AWRITE) ? 'write' : 'read',
+    direction: isSet(syndrome, ESYNR1.fields.AWRITE) ? 'write' : 'read',
+    isInstruction: isSet(syndrome, ESYNR1.fields.AINST),
     cause: 'configuration',
     isStalled: false,
     isMultiple: isSet(word(registers, ESR.name), ESR.fields.MULTI),

@@ -2,7 +2,7 @@
  * What the driver says to the hardware: register verbs. They know banks, streams and registers, and no descriptor.
  * They are reached through the clock bracket, which is why none of them can fail.
  */
-import { encode, type Register } from '@iommu-lab/machine';
+import { encode, insert, type Register } from '@iommu-lab/machine';
 import {
   ACTLR,
   BFBCR,
@@ -104,7 +104,7 @@ export class HardwareVerbs {
     write(ACTLR, actlrOf(program));
     write(PRRR, program.prrr);
     write(NMRR, program.nmrr);
-    write(BFBCR, encode(BFBCR, { BFBDFE: 1 }));
+    write(BFBCR, encode(BFBCR, { BFBDFE: program.prefetches ? 1 : 0 }));
     write(TTBR0, program.ttbr0);
     write(TTBR1, 0);
     write(CONTEXTIDR, encode(CONTEXTIDR, { ASID: program.asid }));
@@ -123,9 +123,13 @@ export class HardwareVerbs {
     this.#registers.modify(contextOffset(bank, SCTLR), SCTLR.fields.M, 1);
   }
 
-  /** Ends all that a bank holds, not the faulted access alone (R52). Nobody may be routed to it; `closeBank` follows. */
+  /**
+   * Ends all that a bank holds: the faulted access, what waits behind it, and what is on its way to be tried again (R52).
+   * Nobody may be routed to it: for a moment it translates nothing.
+   */
   terminateHeld(bank: number): void {
     this.#registers.modify(contextOffset(bank, SCTLR), SCTLR.fields.M, 0);
+    this.#registers.modify(contextOffset(bank, SCTLR), SCTLR.fields.M, 1);
   }
 
   /**
@@ -148,8 +152,8 @@ export class HardwareVerbs {
    *   2. TTBR0 = new:    entries of step 1 still hit (old), misses walk the new table -> old or new
    *   3. ASID = new:     only the new table's own entries can hit             -> new
    *   4. what is tagged transit is dropped, before the ASID serves another switch
-   * In step 2 pages of different size may overlap under one ASID. This hardware then uses the smaller (a later one
-   * would raise a multi-hit fault); both are the old or the new table's.
+   * In step 2 pages of different size may overlap under one ASID. By the default reading of `multiHit` the smaller answers,
+   * and both are the old or the new table's. Hardware that takes two hits for a fault is not safe to switch so.
    */
   switchTable(bank: number, ttbr0: number, asid: number, transitAsid: number): void {
     this.#registers.write(contextOffset(bank, CONTEXTIDR), encode(CONTEXTIDR, { ASID: transitAsid }));
@@ -194,20 +198,29 @@ export class HardwareVerbs {
     }
   }
 
-  /** Whether a bank has a fault recorded. */
-  hasFault(bank: number): boolean {
-    return this.#registers.read(contextOffset(bank, FSR)) !== 0;
+  /** FSR of a bank: 0 when it has no fault recorded. */
+  faultStatus(bank: number): number {
+    return this.#registers.read(contextOffset(bank, FSR));
   }
 
   /** Registers of a bank that has a fault recorded; undefined when it has none. */
   readFault(bank: number): RegisterDump | undefined {
-    if (!this.hasFault(bank)) return undefined;
+    if (this.faultStatus(bank) === 0) return undefined;
     return dump(FAULT_REGISTERS, (register) => this.#registers.read(contextOffset(bank, register)));
   }
 
-  /** Clears exactly what was read, so that a fault recorded since then is not lost (R46). */
+  /** Clears exactly these bits, so that a fault recorded since they were read is not lost (R46). */
   clearFault(bank: number, fsr: number): void {
     this.#registers.write(contextOffset(bank, FSR), fsr);
+  }
+
+  /**
+   * Drops the record of a fault that was nobody's, before its access is tried again. It stays held, and so does SS: RESUME
+   * clears that.
+   */
+  forgetFault(bank: number): void {
+    const fsr = this.faultStatus(bank);
+    if (fsr !== 0) this.clearFault(bank, insert(fsr, FSR.fields.SS, 0));
   }
 
   /** Ends a stall (R51); nothing happens when nothing is stalled. */
@@ -216,14 +229,6 @@ export class HardwareVerbs {
       contextOffset(bank, RESUME),
       encode(RESUME, { TNR: outcome === 'terminate' ? 1 : 0 }),
     );
-  }
-
-  /** What faulted while the bank was closed is tried again, and its record goes: it was nobody's fault. */
-  retryUnreported(bank: number): void {
-    const fsr = this.#registers.read(contextOffset(bank, FSR));
-    if (fsr === 0) return;
-    this.resume(bank, 'retry');
-    this.clearFault(bank, fsr);
   }
 
   /** Registers of a recorded global error; undefined when there is none. */

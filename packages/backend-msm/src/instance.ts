@@ -20,7 +20,7 @@ import type { MsmHardware } from './clock-bracket.ts';
 import { BLOCKED_ASID, interruptIndexOf, type ResolvedMsmIommuConfig } from './config.ts';
 import { programOf } from './current-program.ts';
 import { serviceFaults } from './fault-handler.ts';
-import { endStall } from './held-access.ts';
+import { endAllHeld, endStall } from './held-access.ts';
 import { ttbr0Of } from './hw.ts';
 import { MsmPagingTable } from './msm-paging-table.ts';
 import { MsmProcessTable } from './msm-process-table.ts';
@@ -192,11 +192,8 @@ export class MsmIommuInstance implements IommuInstance {
 
   #block(state: BankState): void {
     if (!isCurrent(state.current, BLOCKED)) return this.#mover.move(state, BLOCKED);
-    const { heldIova } = state;
-    if (heldIova === undefined) return;
-    this.#attempt('end a stall', () => {
-      this.#init.hardware.powered((hw) => endStall(hw, state, 'terminate', heldIova));
-    });
+    const { hardware, config } = this.#init;
+    this.#attempt('end what is held', () => hardware.powered((hw) => endAllHeld(hw, state, config.fenceStreams)));
   }
 
   /** For what must not fail: a clock that does not start is reported instead. @returns whether it was done */

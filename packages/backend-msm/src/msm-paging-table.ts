@@ -76,7 +76,7 @@ export class MsmPagingTable implements PagingTable {
     this.#table.mapPages(iova, address, pageSize, count, attributesOf(protection));
   }
 
-  /** Nothing to do where the TLB keeps no failed translations: a new mapping is seen at the next miss (R26). */
+  /** Nothing to do where neither failed translations nor descriptors fetched ahead are kept: the next miss sees it (R26). */
   syncMap(iova: number, sizeBytes: number): void {
     if (this.#config.invalidateOnMap) this.#invalidate([{ iova, sizeBytes, pageSize: GRANULE }]);
   }

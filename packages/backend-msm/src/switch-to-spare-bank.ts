@@ -1,7 +1,7 @@
 /** A switch through a bank that serves nobody: prepared completely, then each stream is moved by one write. */
 import type { BankProgram } from './bank-program.ts';
 import type { BankState } from './bank-state.ts';
-import { BLOCKED_ASID } from './config.ts';
+import { type HeldOutcome, leaveBank } from './held-access.ts';
 import type { HardwareVerbs } from './hw.ts';
 
 /**
@@ -19,13 +19,10 @@ export function switchToSpareBank(
   spare: number,
   program: BankProgram,
   interruptIndex: 0 | 1,
-  heldAccess: 'retry' | 'terminate',
+  heldAccess: HeldOutcome,
 ): void {
   hw.configureBank(spare, interruptIndex);
   hw.programBank(spare, program);
   for (const { machineIds } of state.contexts) for (const mid of machineIds) hw.routeStream(mid, spare);
-  // Under identity nothing stands in the way of what waits behind a held access, and it was meant for a table.
-  if (!program.isTranslating) hw.terminateHeld(state.bank);
-  hw.parkBank(state.bank, BLOCKED_ASID);
-  hw.resume(state.bank, heldAccess);
+  leaveBank(hw, state.bank, heldAccess);
 }

@@ -98,9 +98,10 @@ export class FakeProcess implements ProcessSpace {
   }
 
   /** Brings the page in, or widens its rights without telling anybody, as a CPU's fault handler would. */
-  handleFault(address: number, direction: 'read' | 'write'): boolean {
+  handleFault(address: number, direction: 'read' | 'write' | 'execute'): boolean {
     const page = address - (address % PAGE);
     const there = this.onDemand.get(page);
+    if (direction === 'execute') return false; // its pages are data
     if (there === undefined || (direction === 'write' && !there.write)) return false;
     if (this.#table.lookup(page) !== undefined) this.#table.unmapPages(page, PAGE, 1, () => undefined);
     this.map(page, there.address, { write: direction === 'write' });

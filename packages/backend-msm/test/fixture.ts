@@ -51,6 +51,8 @@ export interface SystemOptions {
   readonly contextBanks?: number;
   /** How the hardware reads what the public sources leave open. */
   readonly readings?: MsmSmmuConfig['readings'];
+  /** Blocks of descriptors that walks of each instance fetch ahead; none unless given. */
+  readonly fetchBlocks?: number;
   /** Sets of the CPU's cache; 64 unless given. */
   readonly cacheSets?: number;
   /** What devices are on by themselves; `blocked` unless given. */
@@ -105,7 +107,8 @@ export class System {
     this.tables = new KernelTableMemory(world, this.frames, this.cache.cached, this.cache, { coherent });
     this.iommu = new Iommu(world, { defaultDomain: options.defaultDomain ?? 'blocked' });
     this.contextBanks = options.contextBanks ?? 2;
-    const geometry = { contextBanks: this.contextBanks, readings: options.readings ?? {} };
+    const { readings = {}, fetchBlocks = 0 } = options;
+    const geometry = { contextBanks: this.contextBanks, readings, fetchBlocks };
     this.rot = this.#smmu({ name: 'rot', ...geometry }, ROT_BASE, 91, 'rot_axi');
     this.mdp0 = this.#smmu({ name: 'mdp0', ...geometry }, MDP_BASE, 95, 'mdp_axi');
     const services = { world, mmio: this.#traced(), interrupts: this.interrupts };

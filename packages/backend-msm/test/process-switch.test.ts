@@ -107,7 +107,10 @@ describe.each([
             const [old, next] = [fromFlat.get(address), toFlat.get(address)];
             // What waits while a bank is reprogrammed, or for a verdict, is ended by the switch to identity.
             const isEnded = seen === 'faulted' && toKind === 'identity';
-            const isOld = isEarlier && (seen === old || isEnded);
+            // What a table refuses waits, and a table it is moved to has the last word.
+            const isMoved = fromKind !== 'identity' && (toKind === 'paging' || toKind === 'sva');
+            const isHeld = seen === 'faulted' && isMoved;
+            const isOld = isEarlier && ((seen === old && !isHeld) || isEnded);
             check(isOld || seen === next, `${fromKind} to ${toKind}: ${seen} at ${address.toString(16)}`);
             if (isEarlier) outcomes[old === next ? 'both' : seen === next ? 'new' : 'old']++;
           }

@@ -99,6 +99,23 @@ describe.each([2, 3])('a device in a process, with %i banks,', (contextBanks) =>
     },
   );
 
+  test('is refused an instruction fetch of a page that is there and no-execute: it is not tried for ever', () => {
+    const { system, process, bond } = bound({ contextBanks });
+    process.onDemand.set(AT, { address: PAGE_A, write: true });
+    expect(read(system, 0, AT)).toBe(0);
+    const master = system.master(system.rot, 0, { ...DEFAULT_ATTRIBUTES, isInstruction: true });
+    const fetch = master.read(AT, new Uint8Array(4));
+    system.world.clock.run();
+    expect(fetch.state).toBe('faulted');
+    expect(system.iommu.faults[1]).toMatchObject({
+      iova: AT,
+      direction: 'read',
+      isInstruction: true,
+      cause: 'permission',
+    });
+    expect(bond).toMatchObject({ pagedIn: 1, refused: 1 });
+  });
+
   test('is refused what the process refuses, and told by the cause', () => {
     const { system, process, bond } = bound({ contextBanks });
     process.map(AT, PAGE_A, { write: false });
@@ -211,9 +228,11 @@ describe.each([2, 3])('a device in a process, with %i banks,', (contextBanks) =>
     paging.mapPages(AT, PAGE_A, 0x1000, 1, READ_WRITE);
     const endpoint = { provider: 'rot', context: 'rot_src', streamIds: [0] };
     instance.attach(endpoint, { kind: 'sva', table }, { kind: 'blocked' });
-    expect(system.dmaRead(system.rot, 0, AT)).toBe('pending');
+    const transfer = system.master(system.rot, 0).read(AT, new Uint8Array(4));
+    expect(transfer.state).toBe('pending');
     instance.attach(endpoint, { kind: 'paging', table: paging }, { kind: 'sva', table });
     system.world.clock.run();
+    expect(transfer.state).toBe('done');
     expect(system.iommu.faults.map(({ context, iova }) => [context, iova])).toEqual([['rot_src', AT]]);
     expect(system.world.clock.waits()).toEqual([]);
   });

@@ -81,7 +81,7 @@ describe('attach', () => {
     expect(read(TTBR0) % 0x4000).toBe(0);
     expect(read(PRRR)).toBe(0x800b8204);
     expect(read(NMRR)).toBe(0x40004000);
-    expect(read(BFBCR)).toBe(1);
+    expect(read(BFBCR)).toBe(0);
     expect(read(CONTEXTIDR)).toBe(1);
     expect(system.rot.read32(m2vcbrOffset(1))).toBe(0x00c00100);
     expect(system.rot.read32(cbacrOffset(1))).toBe(0);

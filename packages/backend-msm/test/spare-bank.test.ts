@@ -100,7 +100,7 @@ describe('a switch through a spare bank', () => {
       bank(0, ACTLR, ACTLR_STALLING),
       bank(0, PRRR, 0x800b8204),
       bank(0, NMRR, 0x40004000),
-      bank(0, BFBCR, 1),
+      bank(0, BFBCR, 0),
       bank(0, TTBR0, root),
       bank(0, TTBR1, 0),
       bank(0, CONTEXTIDR, 2),

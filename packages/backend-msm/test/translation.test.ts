@@ -1,6 +1,7 @@
 import { describe, expect, test } from '@jest/globals';
 import { Gather, READ_ONLY, READ_WRITE, WRITE_ONLY } from '@iommu-lab/iommu-core';
 import { iova } from '@iommu-lab/machine';
+import { BFBCR, contextOffset } from '@iommu-lab/smmu-hw/regs';
 import { PAGE_A, PAGE_B, System } from './fixture.ts';
 
 describe('map and unmap, seen by a device', () => {
@@ -98,6 +99,25 @@ describe('map and unmap, seen by a device', () => {
     const before = system.rot.statistics.invalidations;
     domain.map(0x1000, PAGE_A, 0x2000, READ_WRITE);
     expect(system.rot.statistics.invalidations - before).toBe(2);
+  });
+});
+
+describe('descriptors that a walk fetches ahead (R26)', () => {
+  test.each([
+    [1, false],
+    [4, false],
+    [1, true],
+    [4, true],
+  ])('hide no new page: %i blocks, invalidateOnMap %s', (fetchBlocks, invalidateOnMap) => {
+    const system = new System({ fetchBlocks, config: { invalidateOnMap, stallFaults: false } });
+    const domain = system.mapped(system.devices.src, 'd', 0x10000, PAGE_A);
+    system.fill(PAGE_B, 0xb);
+    expect(system.dmaRead(system.rot, 0, 0x10000)).toBe(0);
+    domain.map(0x11000, PAGE_B, 0x1000, READ_WRITE);
+    expect(system.dmaRead(system.rot, 0, 0x11000)).toBe(0xb);
+    domain.unmap(0x11000, 0x1000);
+    expect(system.dmaRead(system.rot, 0, 0x11000)).toBe('faulted');
+    expect(system.rot.read32(contextOffset(0, BFBCR))).toBe(invalidateOnMap ? 1 : 0);
   });
 });
 

@@ -33,6 +33,7 @@ export class IovaAllocator {
   readonly #holes: Hole[];
   /** Size of each range that is out, by its start. */
   readonly #allocated = new Map<number, number>();
+  readonly #reserved: Hole[] = [];
   #allocatedBytes = 0;
   #reservedBytes = 0;
 
@@ -86,19 +87,16 @@ export class IovaAllocator {
   }
 
   /**
-   * Never hands the range out from now on, as far as it lies in the space and is not out; whole granules, rounded outward
-   * (reserve_iova).
+   * Never hands the range out from now on, as far as it lies in the space; whole granules, rounded outward (reserve_iova).
+   * What is out there comes under it when it is taken back.
    */
   reserve(start: number, sizeBytes: number): void {
-    const first = alignDown(start, this.granule);
-    const end = alignUp(start + sizeBytes, this.granule);
-    for (let i = this.#holes.length - 1; i >= 0; i--) {
-      const hole = this.#holes[i] as Hole;
-      const [from, to] = [Math.max(hole.start, first), Math.min(hole.end, end)];
-      if (from >= to) continue;
-      this.#reservedBytes += to - from;
-      this.#holes.splice(i, 1, ...split(hole, from, to));
-    }
+    const range = {
+      start: alignDown(start, this.granule),
+      end: alignUp(start + sizeBytes, this.granule),
+    };
+    this.#reserved.push(range);
+    this.#cutOut(range);
   }
 
   /** Takes a range back. @throws LabError EINVAL unless it was handed out with that size. */
@@ -122,6 +120,18 @@ export class IovaAllocator {
       end: joinsAbove ? above.end : iova + size,
     };
     this.#holes.splice(at - (joinsBelow ? 1 : 0), (joinsBelow ? 1 : 0) + (joinsAbove ? 1 : 0), grown);
+    for (const range of this.#reserved) this.#cutOut(range);
+  }
+
+  /** Takes a reserved range out of the holes. */
+  #cutOut(range: Hole): void {
+    for (let i = this.#holes.length - 1; i >= 0; i--) {
+      const hole = this.#holes[i] as Hole;
+      const [from, to] = [Math.max(hole.start, range.start), Math.min(hole.end, range.end)];
+      if (from >= to) continue;
+      this.#reservedBytes += to - from;
+      this.#holes.splice(i, 1, ...split(hole, from, to));
+    }
   }
 
   #roundUp(sizeBytes: number): number {

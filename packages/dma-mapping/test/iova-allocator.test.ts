@@ -34,8 +34,26 @@ describe('limits', () => {
     expect(space.freeBytes).toBe(4 * GRANULE);
     expect(space.allocate(GRANULE, 0xffffffff)).toBe(4 * GRANULE);
     space.free(top, GRANULE);
-    expect(space.allocate(GRANULE, 0xffffffff)).toBe(top);
     expect(space.allocate(GRANULE, 0xffffffff)).toBe(3 * GRANULE);
+  });
+
+  test('what is out when it is reserved is kept back from the moment it is freed', () => {
+    const space = new IovaAllocator({ granule: GRANULE, start: 0, last: 8 * GRANULE - 1 });
+    const top = space.allocate(2 * GRANULE, 0xffffffff);
+    const below = space.allocate(2 * GRANULE, 0xffffffff);
+    expect([top, below]).toEqual([6 * GRANULE, 4 * GRANULE]);
+    // The upper half of what is below, and all of what is on top.
+    space.reserve(5 * GRANULE, 3 * GRANULE);
+    expect([space.allocatedBytes, space.freeBytes]).toEqual([4 * GRANULE, 3 * GRANULE]);
+    space.free(top, 2 * GRANULE);
+    expect([space.allocatedBytes, space.freeBytes]).toEqual([2 * GRANULE, 3 * GRANULE]);
+    space.free(below, 2 * GRANULE);
+    expect([space.allocatedBytes, space.freeBytes]).toEqual([0, 4 * GRANULE]);
+    const out = [1, 2, 3, 4].map(() => space.allocate(GRANULE, 0xffffffff));
+    expect(out).toEqual([4, 3, 2, 1].map((n) => n * GRANULE));
+    expect(codeOf(() => space.allocate(GRANULE, 0xffffffff))).toBe('ENOSPC');
+    for (const iova of out) space.free(iova, GRANULE);
+    expect([space.freeBytes, space.allocate(2 * GRANULE, 0xffffffff)]).toEqual([4 * GRANULE, 2 * GRANULE]);
   });
 
   test('spaces above 32 bits work', () => {

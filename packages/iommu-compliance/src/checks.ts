@@ -1,5 +1,6 @@
 /** All checks, aspect by aspect. */
 import { addressSpace } from './aspects/address-space.ts';
+import { addressSpaceRandom } from './aspects/address-space-random.ts';
 import { attach } from './aspects/attach.ts';
 import { dirty } from './aspects/dirty.ts';
 import { domainLife } from './aspects/domain-life.ts';
@@ -43,6 +44,7 @@ export const COMPLIANCE_CHECKS: readonly Check[] = [
   reservedRegions,
   dirty,
   addressSpace,
+  addressSpaceRandom,
   process,
   modelRandom,
   failNth,

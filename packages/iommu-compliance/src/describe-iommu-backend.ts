@@ -18,9 +18,9 @@ export function describeIommuBackend(backend: BackendUnderTest): void {
   });
 }
 
-function register(check: Check, run: (check: Check) => void): void {
+function register(check: Check, checkIt: (check: Check) => void): void {
   test(`${check.name}`, () => {
-    run(check);
+    checkIt(check);
   });
 }
 

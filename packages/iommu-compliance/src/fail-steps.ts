@@ -1,5 +1,5 @@
 /** Fails the 1st, 2nd, ... nth step of an operation and looks at what is left behind. */
-import type { IommuDomain, MappingRecord } from '@iommu-lab/iommu-core';
+import type { MappingRecord, SpaceDomain } from '@iommu-lab/iommu-core';
 import { isLabError } from '@iommu-lab/machine';
 import type { Bench, Side } from './bench.ts';
 import { caught, demand, demandEqual, describe } from './demand.ts';
@@ -21,7 +21,7 @@ export interface Sweep {
 /** Fails each step of `act` in turn and compares what is left with what was there. */
 export function sweep(
   bench: Bench,
-  domains: readonly IommuDomain[],
+  domains: readonly SpaceDomain[],
   { act, undo, probes = [], sides = bench.sides, look: lookElsewhere = () => null }: Sweep,
 ): void {
   const look = (): unknown => ({ ...snapshot(bench, domains, probes, sides), more: lookElsewhere() });
@@ -81,7 +81,7 @@ export function plainMappings(mappings: readonly MappingRecord[]): readonly obje
 /** All that can be seen from outside: memory in use, mappings, domains, groups, and what DMA gets. */
 function snapshot(
   bench: Bench,
-  domains: readonly IommuDomain[],
+  domains: readonly SpaceDomain[],
   probes: readonly number[],
   sides: readonly Side[],
 ): object {
@@ -97,7 +97,7 @@ function snapshot(
     })),
     groups: iommu.groups.map((group) => ({
       devices: group.devices.map((d) => d.name),
-      domain: group.domain.name,
+      domain: group.domain?.name ?? null,
       endpoints: group.devices.map((d) =>
         d.endpoints.map((e) => iommu.domainOf(d, `${e.provider}:${e.context}`)?.name ?? null),
       ),

@@ -22,11 +22,19 @@ export function foreignSide(
   differences: Partial<IommuCapabilities> = {},
   name: string = PROVIDER,
 ): ForeignSide {
-  const { fixture, iommu } = bench;
   const instance = foreignInstance(bench, differences, name);
-  iommu.registerInstance(instance);
-  const device = new Device(`${name}-device`);
-  const endpoint = { provider: name, context: referenceContext(STREAM), streamIds: [STREAM] };
+  bench.iommu.registerInstance(instance);
+  return foreignDevice(bench, instance);
+}
+
+/** A configured device behind an instance that is registered. */
+export function foreignDevice({ fixture, iommu }: Bench, instance: ReferenceIommu): ForeignSide {
+  const device = new Device(`${instance.provider}-device`);
+  const endpoint = {
+    provider: instance.provider,
+    context: referenceContext(STREAM),
+    streamIds: [STREAM],
+  };
   device.endpoints = [endpoint];
   iommu.configure(device);
   const master = new BusMaster(fixture.world, {

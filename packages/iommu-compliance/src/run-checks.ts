@@ -38,8 +38,8 @@ export function runComplianceChecks(
 }
 
 /**
- * The failpoints that the aspect `fail-nth` reaches, hence made to fail one by one: sorted, each once. A backend's test pins
- * them, so that a step that is new, or no longer reached, shows.
+ * The failpoints that the aspect `fail-nth` reaches, hence makes fail one by one: sorted, each once, without those of the
+ * kit's own IOMMU of another kind. A backend's test pins them, so that a step that is new, or no longer reached, shows.
  * @throws what a check throws
  */
 export function failSites(backend: BackendUnderTest): readonly string[] {
@@ -47,5 +47,5 @@ export function failSites(backend: BackendUnderTest): readonly string[] {
   for (const check of COMPLIANCE_CHECKS) {
     if (check.aspect === 'fail-nth') runCheck(backend, check, (site) => sites.add(site));
   }
-  return [...sites].sort();
+  return [...sites].filter((site) => !site.startsWith('reference.')).sort();
 }

@@ -1,6 +1,6 @@
 /**
  * The order in which the accesses of one stream see the old and the new table: between any two steps of a switch several
- * pages are read, each time in another order.
+ * pages are read, there and back.
  */
 import { hex } from '@iommu-lab/machine';
 import { type Bench, MARK_BYTES, type Side } from './bench.ts';
@@ -30,11 +30,16 @@ export function watchOrder(bench: Bench, side: Side, places: readonly TwoPlaces[
   let steps = 0;
   let ended = 0;
   let issued = 0;
-  const indices = places.map((_, i) => i);
-  // There and back: a page that is old behind one that is new shows, whichever of them the TLB has.
-  const thereAndBack = [...indices, ...indices.toReversed()];
+  /**
+   * One more page from step to step, so that at each of them some pages are in the TLB from an earlier one and one is not;
+   * there and back, so that an old one behind a new one shows.
+   */
+  const pagesOf = (step: number): readonly number[] => {
+    const indices = places.map((_, i) => i).filter((i) => i <= step || i === places.length - 1);
+    return [...indices, ...indices.toReversed()];
+  };
   const issue = (step: string): void => {
-    for (const index of thereAndBack) {
+    for (const index of pagesOf(steps)) {
       const place = places[index] as TwoPlaces;
       const mark = marks[index] as (typeof marks)[number];
       const what = `${side.master.name}: a read at ${hex(place.iova)}, ${step},`;
@@ -59,6 +64,7 @@ export function watchOrder(bench: Bench, side: Side, places: readonly TwoPlaces[
   } finally {
     stop();
   }
+  steps = places.length;
   issue('after the last step');
   bench.fixture.settle();
   demand(wrong.length === 0, wrong[0] ?? '');

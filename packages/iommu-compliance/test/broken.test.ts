@@ -7,6 +7,7 @@ import {
   COMPLIANCE_CHECKS,
   ComplianceFailure,
   type ComplianceFixture,
+  failSites,
   runComplianceChecks,
 } from '../src/index.ts';
 import type { Defect } from '../src/reference/defects.ts';
@@ -78,6 +79,32 @@ describe('a broken backend fails', () => {
     const checks = COMPLIANCE_CHECKS.filter((check) => aspects.includes(check.aspect));
     const failed = runComplianceChecks(backend, checks).filter((result) => result.error !== undefined);
     expect([...new Set(failed.map((result) => result.aspect))].sort()).toEqual([...aspects].sort());
+  });
+});
+
+describe('what a manifest admits is not held against a backend', () => {
+  test.each([
+    ['disruptive', 'switch-through-blocked'],
+    ['old-or-new', 'switch-page-by-page'],
+  ] as const)('%s: %s', (switchKind, defect) => {
+    const create = (): ComplianceFixture => createOracleFixture({ ...CAPABILITIES, switchKind }, defect);
+    const checks = COMPLIANCE_CHECKS.filter((check) => check.aspect === 'switch');
+    const failed = runComplianceChecks({ name: defect, create }, checks).filter((r) => r.error !== undefined);
+    expect(failed).toEqual([]);
+  });
+});
+
+describe('failSites', () => {
+  test('names the steps of the backend and of the core that can fail', () => {
+    const sites = failSites({ name: 'reference', create: () => createOracleFixture(POOR) });
+    expect(sites).toEqual([
+      'iommu-core.attach',
+      'iommu-core.domain',
+      'iommu-core.group',
+      'iommu-core.journal',
+      'iommu-core.map',
+      'iommu-core.space-map',
+    ]);
   });
 });
 

@@ -43,14 +43,6 @@ export function checkCompatible(domain: IommuDomain, binding: Binding): void {
   }
 }
 
-/** @throws LabError EINVAL for a process's domain: only `bindProcess` knows whom to stop when the process ends */
-export function refuseProcess({ kind, name }: IommuDomain): void {
-  if (kind !== 'sva') return;
-  throw new LabError('EINVAL', `the domain ${name} is a process's: bindProcess attaches to it`, {
-    domain: name,
-  });
-}
-
 /**
  * Moves each binding to its domain, or leaves all where they are. The order is the bindings'; a failure takes those that
  * moved back in reverse.
@@ -77,6 +69,7 @@ export function attachAll(world: World, bindings: readonly Binding[], domainOf: 
     }
     throw error;
   }
+  for (const binding of bindings) binding.blockedBy = undefined;
 }
 
 /** Moves a binding to `domain` whatever happens: if the hardware refuses, its streams are blocked and it is reported. */
@@ -106,6 +99,7 @@ function program(binding: Binding, domain: IommuDomain): void {
   const previous = binding.domain === undefined ? undefined : internalsOf(binding.domain).target;
   binding.instance.attach(binding.endpoint, internalsOf(domain).target, previous);
   binding.domain = domain;
+  binding.blockedBy = undefined;
 }
 
 function report(world: World, binding: Binding, step: string, error: unknown): void {

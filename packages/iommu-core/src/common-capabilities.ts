@@ -58,9 +58,23 @@ export function isOneKind(
 ): boolean {
   const [first, ...rest] = instances;
   if (first === undefined || rest.some((i) => i.tableKey !== first.tableKey)) return false;
-  return (
-    rest.reduce((sum, i) => commonCapabilities(sum, i.capabilities), first.capabilities).pageSizes.length > 0
+  const { pageSizes, aperture } = rest.reduce(
+    (sum, i) => commonCapabilities(sum, i.capabilities),
+    first.capabilities,
   );
+  return pageSizes.length > 0 && aperture.start <= aperture.last;
+}
+
+/**
+ * What an address space over domains of several kinds can do: a page of the largest granule is a number of smaller pages
+ * elsewhere, so that every kind can map it.
+ */
+export function spaceCapabilities(all: readonly IommuCapabilities[]): IommuCapabilities {
+  const [first, ...rest] = all;
+  if (first === undefined) return ANYTHING;
+  const granule = Math.max(...all.map(({ pageSizes }) => pageSizes[0] ?? 1));
+  const common = rest.reduce(commonCapabilities, first);
+  return { ...common, pageSizes: [granule, ...common.pageSizes.filter((size) => size > granule)] };
 }
 
 /** Whether hardware with `mine` can keep every promise about mappings that `promised` makes. */

@@ -65,11 +65,13 @@ export class DomainFactory {
       throw new LabError('EOPNOTSUPP', `${refusing.instance.name} cannot walk a process's tables`, { kind });
     }
     // A nested domain is a guest's own table under one of these. No hardware here walks two stages.
-    throw new LabError('EOPNOTSUPP', 'no IOMMU here has a second stage', { kind });
+    throw new LabError('EOPNOTSUPP', 'nested domains are not built: no IOMMU here has a second stage', {
+      kind,
+    });
   }
 
   /** A paging domain that all of `instances` can use. @throws LabError EOPNOTSUPP when there can be none, ENOMEM */
-  paging(instances: readonly IommuInstance[], name?: string): IommuDomain {
+  paging(instances: readonly IommuInstance[], name?: string, heldBy?: string): IommuDomain {
     const [first, ...rest] = instances;
     if (first === undefined) throw new LabError('ENODEV', 'a paging domain is made for a device');
     if (!isOneKind(instances)) {
@@ -90,6 +92,7 @@ export class DomainFactory {
       capabilities,
       accepts: (instance) =>
         instance.tableKey === first.tableKey && canServe(instance.capabilities, capabilities),
+      ...(heldBy === undefined ? {} : { heldBy }),
     });
   }
 
@@ -118,6 +121,7 @@ export class DomainFactory {
       capabilities: { ...capabilities, aperture: { start: 0, last: space.userEnd - 1 } },
       accepts: (other) => other === instance,
       process: space,
+      heldBy: `the process ${space.name}`,
       handler,
     });
   }

@@ -43,6 +43,8 @@ export interface DomainInit {
   /** Whose address space an sva domain is. */
   readonly process?: ProcessSpace;
   readonly handler?: FaultHandler;
+  /** Who keeps it for a purpose of its own, for people; absent: whoever has it may attach it. */
+  readonly heldBy?: string;
   /** Who has the domain as current or default, for people; empty when it may be freed. */
   readonly users: () => readonly string[];
 }
@@ -54,6 +56,7 @@ export interface DomainInternals {
   readonly process: ProcessSpace | undefined;
   readonly journal: MappingJournal;
   readonly handler: FaultHandler | undefined;
+  readonly heldBy: string | undefined;
   readonly isFreed: boolean;
 }
 
@@ -78,6 +81,7 @@ export class IommuDomain {
       process: domain.#init.process,
       journal: domain.#journal,
       handler: domain.#handler,
+      heldBy: domain.#init.heldBy,
       isFreed: domain.#isFreed,
     });
   }

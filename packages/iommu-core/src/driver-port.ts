@@ -144,6 +144,8 @@ export interface FaultReport {
   readonly streamId: number;
   readonly iova: number;
   readonly direction: 'read' | 'write';
+  /** A read that fetches an instruction; absent where the hardware does not say. */
+  readonly isInstruction?: boolean;
   readonly cause: FaultCause;
   /** The access waits; the verdict decides what becomes of it. */
   readonly isStalled: boolean;

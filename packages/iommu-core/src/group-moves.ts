@@ -1,8 +1,8 @@
-/** Moves of whole groups, with the events that tell of them. */
+/** Moves of bindings that belong together, with the events that tell of them. */
 import type { Device } from '@iommu-lab/driver-core';
 import { LabError, type World } from '@iommu-lab/machine';
 import { attachAll, type DomainOf, mustAttach } from './attach.ts';
-import type { IommuDomain } from './domain.ts';
+import { internalsOf, type IommuDomain } from './domain.ts';
 import { type Binding, coreDomainOf, type GroupState, isIdle } from './group.ts';
 
 export class GroupMoves {
@@ -24,28 +24,54 @@ export class GroupMoves {
     });
   }
 
+  /**
+   * Refuses a domain that is not for whoever asks: a process's, one of an address space, another group's default. Who keeps
+   * it would not know of the device, and take it from under it.
+   * @throws LabError EINVAL
+   */
+  refuseHeld(domain: IommuDomain, group: GroupState): void {
+    const { heldBy } = internalsOf(domain);
+    if (heldBy === undefined || group.bindings.some((b) => b.home === domain)) return;
+    throw new LabError('EINVAL', `domain ${domain.name} is kept by ${heldBy}`, { domain: domain.name });
+  }
+
   /** Moves every binding to its domain, or none. @throws LabError as `attachAll` */
   place(group: GroupState, domainOf: DomainOf): void {
     attachAll(this.#world, group.bindings, domainOf);
-    const [first] = group.bindings;
-    if (first?.domain !== undefined) group.domain = first.domain;
-    for (const device of group.devices) {
-      const domains = new Set(group.bindings.filter((b) => b.device === device).map((b) => b.domain));
-      for (const domain of domains) if (domain !== undefined) this.report(device, domain);
-    }
+    for (const device of group.devices) this.report(group, device);
   }
 
   /** To where the group belongs while nobody has attached it elsewhere. Never fails. */
   putBack(group: GroupState): void {
-    const baseOf = coreDomainOf(group, this.#blocked);
-    const [first] = group.bindings;
-    if (first !== undefined) group.domain = baseOf(first);
-    for (const binding of group.bindings) mustAttach(this.#world, binding, baseOf(binding));
-    for (const device of group.devices) this.report(device, group.domain);
+    this.leave(group.bindings, () => true, coreDomainOf(group, this.#blocked));
+    for (const device of group.devices) this.report(group, device);
   }
 
-  /** The event of one device that is on a domain now. */
-  report(device: Device, domain: IommuDomain, context?: string): void {
+  /** Moves those that `isLeaving` says. Never fails. @returns those that moved */
+  leave(
+    bindings: readonly Binding[],
+    isLeaving: (binding: Binding) => boolean,
+    domainOf: DomainOf,
+  ): readonly Binding[] {
+    const leaving = bindings.filter((b) => isLeaving(b) && b.domain !== domainOf(b));
+    for (const binding of leaving) mustAttach(this.#world, binding, domainOf(binding));
+    return leaving;
+  }
+
+  /** The events of one member: the domains that it is on now. */
+  report(group: GroupState, device: Device): void {
+    const domains = new Set(group.bindings.filter((b) => b.device === device).map((b) => b.domain));
+    for (const domain of domains) this.#emit(device, domain);
+  }
+
+  /** The event of one binding that was moved by itself. */
+  reportBinding({ device, domain, endpoint }: Binding): void {
+    this.#emit(device, domain, endpoint.context);
+  }
+
+  #emit(device: Device, domain: IommuDomain | undefined, context?: string): void {
+    // What could not be attached was reported when it was quarantined.
+    if (domain === undefined) return;
     this.#world.emit('iommu:attach_device_to_domain', {
       device: device.name,
       domain: domain.name,

@@ -10,7 +10,7 @@ export * from './faults/fault-queue.ts';
 export * from './faults/format-explanation.ts';
 export * from './gather.ts';
 export type { IommuGroup } from './group.ts';
-export { type AddressSpaceSpan, IoAddressSpace } from './io-address-space.ts';
+export { type AddressSpaceSpan, IoAddressSpace, type SpaceDomain } from './io-address-space.ts';
 export * from './iommu.ts';
 export { HISTORY_LIMIT, MappingJournal, type MappingRecord, type UnmappedRecord } from './mapping-journal.ts';
 export type { ScatterEntry } from './merge-entries.ts';

@@ -9,7 +9,7 @@ import type { Device, ReservedRegion } from '@iommu-lab/driver-core';
 import { hex, LabError, type PhysAddr, type World } from '@iommu-lab/machine';
 import type { DomainOf } from './attach.ts';
 import type { IommuCapabilities } from './capabilities.ts';
-import { ANYTHING, commonCapabilities } from './common-capabilities.ts';
+import { spaceCapabilities } from './common-capabilities.ts';
 import { type FaultHandler, type IommuDomain, UNLABELLED } from './domain.ts';
 import type { IommuInstance } from './driver-port.ts';
 import type { GroupState } from './group.ts';
@@ -29,7 +29,7 @@ export type AddressSpaceSpan = 'members' | 'all';
 export interface SpaceHost {
   readonly world: World;
   readonly instances: () => readonly IommuInstance[];
-  readonly makeDomain: (instances: readonly IommuInstance[], name: string) => IommuDomain;
+  readonly makeDomain: (instances: readonly IommuInstance[], name: string, heldBy: string) => IommuDomain;
   readonly groups: () => readonly GroupState[];
   /** The device's group, idle. @throws LabError ENODEV, EBUSY */
   readonly idleGroup: (device: Device) => GroupState;
@@ -40,6 +40,12 @@ export interface SpaceHost {
   /** The address space has gone. */
   readonly forget: (space: IoAddressSpace) => void;
 }
+
+/** A domain as its address space shows it: what changes it goes through the address space. */
+export type SpaceDomain = Pick<
+  IommuDomain,
+  'kind' | 'name' | 'capabilities' | 'tableBytes' | 'mappedBytes' | 'mappings' | 'iovaToPhys'
+>;
 
 export class IoAddressSpace {
   readonly kind = 'paging';
@@ -57,7 +63,7 @@ export class IoAddressSpace {
     this.span = span;
     let count = 0;
     this.#domains = new SpaceDomains(this.#journal, (instances) =>
-      host.makeDomain(instances, `${name}#${count++}`),
+      host.makeDomain(instances, `${name}#${count++}`, `the address space ${name}`),
     );
     try {
       if (span === 'all') for (const instance of host.instances()) this.reach(instance);
@@ -67,8 +73,8 @@ export class IoAddressSpace {
     }
   }
 
-  /** Its domains: one for each kind of IOMMU it spans now. */
-  get domains(): readonly IommuDomain[] {
+  /** Its domains, to look at: one for each kind of IOMMU it spans now. */
+  get domains(): readonly SpaceDomain[] {
     return [...this.#domains.all];
   }
 
@@ -87,10 +93,9 @@ export class IoAddressSpace {
     return this.#domains.all.reduce((sum, domain) => sum + domain.tableBytes, 0);
   }
 
-  /** What all IOMMUs it spans can do together; while it spans none, anything can be mapped. */
+  /** What all IOMMUs it spans can do together, in pages of the largest granule; while it spans none, anything. */
   get capabilities(): IommuCapabilities {
-    const [first, ...rest] = this.#domains.all.map((d) => d.capabilities);
-    return first === undefined ? ANYTHING : rest.reduce(commonCapabilities, first);
+    return spaceCapabilities(this.#domains.all.map((d) => d.capabilities));
   }
 
   /** Regions that its members keep from being mapped, ascending. */
@@ -197,11 +202,14 @@ export class IoAddressSpace {
    * Makes the device (with its group) a member: all its endpoints translate by the address space, or none. An IOMMU that
    * cannot use a domain there is gets one of its own, with every mapping replayed into it first.
    * @throws LabError EADDRINUSE when something is mapped in a region the device reserves; what its IOMMU refuses to map
-   * (ERANGE, EINVAL, EOPNOTSUPP); as `Iommu.attach`. Everything is as before then.
+   * (ERANGE, EINVAL, EOPNOTSUPP); EINVAL when it is another group's default; as `Iommu.attach`. Everything is as before then.
    */
   attach(device: Device): void {
     this.#refuseFreed();
     const group = this.#host.idleGroup(device);
+    if (this.#host.groups().some((g) => g.defaultSpace === this && g !== group)) {
+      throw new LabError('EINVAL', `${this.name} is the default of another group`, { device: device.name });
+    }
     for (const region of reservedRegionsOf(group.bindings)) {
       if (region.kind === 'direct-relaxable') continue;
       const mapped = this.#journal.firstOverlap(region.iova, region.sizeBytes);
@@ -265,6 +273,11 @@ export class IoAddressSpace {
    */
   reach(instance: IommuInstance): IommuDomain {
     return this.#domains.reach(instance);
+  }
+
+  /** For the core: the domain that suits an IOMMU, if there is one. */
+  suiting(instance: IommuInstance): IommuDomain | undefined {
+    return this.#domains.suiting(instance);
   }
 
   /** For the core: a device or an IOMMU may have gone. Domains that nobody uses any more are freed. */

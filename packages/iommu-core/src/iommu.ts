@@ -4,9 +4,8 @@
  * mechanism is in a file of its own.
  */
 import type { Device, ReservedRegion } from '@iommu-lab/driver-core';
-import { isLabError, LabError, type World } from '@iommu-lab/machine';
-import { attachAll, mustAttach, refuseProcess, release } from './attach.ts';
-import { discardDefaults, homeIn, makeDefaults } from './default-domains.ts';
+import { isLabError, type World } from '@iommu-lab/machine';
+import { attachAll } from './attach.ts';
 import { DomainFactory, type DefaultDomainKind, type DomainRequest } from './domain-factory.ts';
 import type { IommuDomain } from './domain.ts';
 import type { FaultReport, FaultVerdict, IommuInstance } from './driver-port.ts';
@@ -14,22 +13,22 @@ import type { Explanation } from './faults/explanation.ts';
 import { FaultDesk, type FaultListener } from './faults/fault-desk.ts';
 import type { Fault } from './faults/fault.ts';
 import {
-  type Binding,
   bindingAt,
   coreDomainOf,
-  groupWithKeys,
   type GroupState,
   type IommuGroup,
-  renewDomains,
+  separableBinding,
+  separableBindings,
 } from './group.ts';
 import { GroupMoves } from './group-moves.ts';
-import { GroupRegistry, type ProbedEndpoint, probeEndpoints } from './group-registry.ts';
+import { GroupRegistry } from './group-registry.ts';
 import { InstanceRegistry } from './instance-registry.ts';
 import { type AddressSpaceSpan, IoAddressSpace } from './io-address-space.ts';
-import { checkMayUse, claim, unclaim } from './ownership.ts';
+import { Membership } from './membership.ts';
+import { claim, unclaim } from './ownership.ts';
 import { type ProcessBond, ProcessBindings } from './process-binding.ts';
 import type { ProcessSpace } from './process-space.ts';
-import { mapDirectRegions, reservedRegionsOf } from './reserved-regions.ts';
+import { reservedRegionsOf } from './reserved-regions.ts';
 
 export interface IommuOptions {
   /** What a device is on before somebody attaches it; `dma` unless given. */
@@ -46,28 +45,42 @@ export class Iommu {
   readonly #processes: ProcessBindings;
   readonly #spaces = new Set<IoAddressSpace>();
   readonly #onRegistered = new Set<(instance: IommuInstance) => void>();
-  #groupId = 0;
+  readonly #membership: Membership;
 
   constructor(world: World, options: IommuOptions = {}) {
     this.#world = world;
     this.#domains = new DomainFactory(world, options.defaultDomain ?? 'dma', this.#groups.all);
     this.#moves = new GroupMoves(world, this.#domains.blocked);
     this.#faults = new FaultDesk(world, this.#groups);
-    this.#processes = new ProcessBindings(world, this.#groups, this.#domains, (fault, outcome) =>
+    this.#processes = new ProcessBindings(world, this.#groups, this.#domains, this.#moves, (fault, outcome) =>
       this.respond(fault, outcome),
     );
+    this.#membership = new Membership({
+      world,
+      instances: this.#instances,
+      groups: this.#groups,
+      domains: this.#domains,
+      moves: this.#moves,
+      createSpace: (name) => this.createAddressSpace(name),
+      onDeparture: () => this.#letGo(),
+    });
   }
 
   /**
    * Adds an IOMMU that its driver has probed. Address spaces that span all IOMMUs reach it from here on; where one maps
    * what its hardware cannot, that is reported, and a device behind it cannot join.
-   * @throws LabError EEXIST when its provider has one
+   * @throws LabError EEXIST when its provider has one; what a listener throws; it is not registered then
    */
   registerInstance(instance: IommuInstance): void {
     this.#instances.add(instance);
     this.#world.emit('iommu:instance_registered', { provider: instance.provider, instance: instance.name });
     for (const space of this.#spaces) this.#extend(space, instance);
-    for (const listener of [...this.#onRegistered]) listener(instance);
+    try {
+      for (const listener of [...this.#onRegistered]) listener(instance);
+    } catch (error) {
+      this.removeInstance(instance.provider);
+      throw error;
+    }
   }
 
   /** Calls `listener` for each IOMMU that comes, for instance to try deferred probes again. @returns ends it */
@@ -80,13 +93,7 @@ export class Iommu {
 
   /** Takes an IOMMU away; harmless when there is none. @throws LabError EBUSY while a configured device sits behind it */
   unregisterInstance(provider: string): void {
-    const users = this.#behind(provider);
-    if (users.length > 0) {
-      const names = [...new Set(users.map((b) => b.device.name))].join(', ');
-      throw new LabError('EBUSY', `the IOMMU "${provider}" serves ${names}: unbind them first`, { provider });
-    }
-    this.#instances.remove(provider);
-    this.#releaseSpaces();
+    this.#membership.unregister(provider);
   }
 
   /**
@@ -95,18 +102,7 @@ export class Iommu {
    * What is mapped in their domains can still be unmapped. Never fails; harmless when there is none.
    */
   removeInstance(provider: string): void {
-    const bindings = this.#behind(provider);
-    for (const binding of bindings) {
-      release(this.#world, binding);
-      binding.isGone = true;
-    }
-    for (const group of new Set(bindings.map((b) => this.#groups.find(b.device)))) {
-      if (group !== undefined) renewDomains(group);
-    }
-    this.#instances.remove(provider);
-    this.#releaseSpaces();
-    const devices = [...new Set(bindings.map((b) => b.device.name))];
-    this.#world.emit('iommu:instance_removed', { provider, devices });
+    this.#membership.removeInstance(provider);
   }
 
   /** Registered instances, in the order they came. */
@@ -138,59 +134,17 @@ export class Iommu {
    * The bus's hook: finds the device's IOMMUs, puts it in a group and on the group's domain, in which its direct regions
    * are mapped before. A device without endpoints is left alone; one that is configured stays as it is.
    * @throws LabError EPROBE_DEFER while an IOMMU's driver has not come; ENODEV when the hardware has no such context;
-   * EBUSY when somebody owns the group; EINVAL when it would join two groups, or be blocked in spite of direct regions;
-   * ENOMEM and what `attach` throws. Everything is as before then.
+   * EBUSY when the group is owned or attached to something; EINVAL when it would join two groups, or one whose default
+   * domains do not suit its IOMMU, or be blocked in spite of direct regions; EADDRINUSE or ERANGE for direct regions that
+   * cannot be mapped; ENOMEM and what `attach` throws. Everything is as before then.
    */
   configure(device: Device): void {
-    if (device.endpoints.length === 0) return;
-    const known = this.#groups.find(device);
-    if (known !== undefined) return checkMayUse(known, device);
-    const probed = probeEndpoints(device, this.#instances);
-    const keys = probed.map((p) => p.isolationKey);
-    const joined = groupWithKeys(this.#groups.all, keys, device);
-    if (joined !== undefined) checkMayUse(joined, device);
-    const group = joined ?? this.#makeGroup(device, probed);
-    const undo: (() => void)[] = joined === undefined ? [() => discardDefaults(group)] : [];
-    try {
-      const bindings = probed.map((p): Binding => ({
-        ...p,
-        home: homeIn(group, p.instance),
-        domain: undefined,
-        isGone: false,
-      }));
-      const regions = reservedRegionsOf(bindings);
-      for (const home of new Set(bindings.map((b) => b.home))) undo.push(mapDirectRegions(home, regions));
-      const isDefault = group.domain === group.defaultDomain;
-      attachAll(this.#world, bindings, (b) => (isDefault ? b.home : group.domain));
-      group.bindings.push(...bindings);
-    } catch (error) {
-      for (const step of undo.reverse()) step();
-      this.#releaseSpaces();
-      throw error;
-    }
-    if (joined === undefined) this.#groups.add(group);
-    group.devices.push(device);
-    this.#world.emit('iommu:add_device_to_group', { group: group.id, device: device.name });
-    this.#moves.report(device, group.domain);
+    this.#membership.add(device);
   }
 
   /** Undoes `configure`: the endpoints are released (blocked where the hardware can), the last member takes the group along. */
   cleanup(device: Device): void {
-    const group = this.#groups.find(device);
-    if (group === undefined) return;
-    const mine = group.bindings.filter((b) => b.device === device);
-    for (const binding of mine.reverse()) release(this.#world, binding);
-    group.devices.splice(group.devices.indexOf(device), 1);
-    group.bindings.splice(0, Infinity, ...group.bindings.filter((b) => b.device !== device));
-    renewDomains(group);
-    group.claims.delete(device);
-    if (group.claims.size === 0 && group.owner !== undefined) this.#endOwnership(group);
-    if (group.devices.length === 0) {
-      this.#groups.remove(group);
-      discardDefaults(group);
-    }
-    this.#releaseSpaces();
-    this.#world.emit('iommu:remove_device_from_group', { group: group.id, device: device.name });
+    this.#membership.remove(device);
   }
 
   /** The device's group; undefined when it is not configured or has no IOMMU. */
@@ -198,7 +152,8 @@ export class Iommu {
     return this.#groups.find(device);
   }
 
-  /** What translates the device now, or what translates its endpoint at `context`. @throws LabError ENODEV, no such context */
+  /** What translates the device now, or its endpoint at `context`; undefined: nothing does.
+   * @throws LabError ENODEV, no such context; EINVAL, two IOMMUs have it */
   domainOf(device: Device, context?: string): IommuDomain | undefined {
     const group = this.#groups.find(device);
     if (group === undefined || context === undefined) return group?.domain;
@@ -263,7 +218,7 @@ export class Iommu {
       {
         world: this.#world,
         instances: () => this.#instances.all(),
-        makeDomain: (instances, domainName) => this.#domains.paging(instances, domainName),
+        makeDomain: (instances, domainName, heldBy) => this.#domains.paging(instances, domainName, heldBy),
         groups: () => this.#groups.all,
         idleGroup: (device) => {
           const group = this.#groups.require(device);
@@ -284,7 +239,8 @@ export class Iommu {
   /**
    * Lets the device (or its endpoint at `context`) work in the address space of a process: its IOVAs are the process's
    * addresses, its faults bring pages in. A second bind to the same process counts.
-   * @throws LabError ENODEV without IOMMU or such context; EINVAL in a group with others, or when the process has ended;
+   * @throws LabError ENODEV without IOMMU or such context; EINVAL in a group with others, for a device with direct regions
+   * or a context that cannot be told from another, or when the process has ended;
    * EOPNOTSUPP when the IOMMU cannot walk its tables; ENOSPC when the context works for another process, or without address
    * space ids; EBUSY when it is on a domain of somebody's; ENOMEM, EIO
    */
@@ -294,71 +250,70 @@ export class Iommu {
 
   /**
    * Puts the device on `domain`: all its endpoints or none. The device must be on its default or the blocked domain.
-   * @throws LabError ENODEV without IOMMU; EINVAL when its group has other members (`attachGroup`) or the domain was
-   * made for other hardware, freed, or a process's (`bindProcess`); EBUSY when it is on another domain, or on this one; EOPNOTSUPP identity on
-   * hardware without; ENOMEM, ENOSPC and EIO from the hardware
+   * @throws LabError ENODEV without IOMMU; EINVAL when its group has other members (`attachGroup`), or the domain was
+   * made for other hardware, freed, or is kept by somebody (a process, an address space, another group whose default it is);
+   * EBUSY when it is on another domain, or was attached to this one; EOPNOTSUPP identity on hardware without; ENOMEM, ENOSPC
+   * and EIO from the hardware
    */
   attach(domain: IommuDomain, device: Device): void {
-    refuseProcess(domain);
     const group = this.#groups.requireAlone(device);
+    this.#moves.refuseHeld(domain, group);
     this.#moves.refuseAttached(group.bindings);
     this.#moves.place(group, () => domain);
   }
 
   /** `attach` for every member of the device's group. @throws LabError as `attach` */
   attachGroup(domain: IommuDomain, device: Device): void {
-    refuseProcess(domain);
     const group = this.#groups.require(device);
+    this.#moves.refuseHeld(domain, group);
     this.#moves.refuseAttached(group.bindings);
     this.#moves.place(group, () => domain);
   }
 
   /**
    * Puts one endpoint on `domain`, on purpose beside the others. `context` as endpoints name it, or `provider:context`.
-   * @throws LabError as `attach`; ENODEV when the device has no such endpoint
+   * @throws LabError as `attach`; ENODEV when the device has no such endpoint; EINVAL when two IOMMUs have that context, or
+   * the hardware cannot tell the endpoint from another one of the group
    */
   attachEndpoint(domain: IommuDomain, device: Device, context: string): void {
-    refuseProcess(domain);
     const group = this.#groups.requireAlone(device);
-    const binding = bindingAt(group, device, context);
+    this.#moves.refuseHeld(domain, group);
+    const binding = separableBinding(group, device, context);
     this.#moves.refuseAttached([binding]);
     attachAll(this.#world, [binding], () => domain);
-    this.#moves.report(device, domain, context);
+    this.#moves.reportBinding(binding);
   }
 
   /**
    * The live switch: moves the device (or its endpoint at `context`) from whatever domain to `domain`. A running master
-   * is translated by the old or the new one. @throws LabError as `attach`, without EBUSY for being attached
+   * is translated by the old or the new one. @throws LabError as `attachEndpoint`, without EBUSY for being attached
    */
   replace(domain: IommuDomain, device: Device, context?: string): void {
-    refuseProcess(domain);
     const group = this.#groups.requireAlone(device);
+    this.#moves.refuseHeld(domain, group);
     if (context === undefined) this.#moves.place(group, () => domain);
     else {
-      attachAll(this.#world, [bindingAt(group, device, context)], () => domain);
-      this.#moves.report(device, domain, context);
+      const binding = separableBinding(group, device, context);
+      attachAll(this.#world, [binding], () => domain);
+      this.#moves.reportBinding(binding);
     }
-    this.#releaseSpaces();
+    this.#letGo();
   }
 
   /**
    * Takes the device's group (or the device's endpoint at `context`) from `domain` back to its default, or to blocked
-   * while it is owned. Endpoints that are not on `domain` stay. Never fails: what cannot be moved is blocked.
+   * while it is owned. Endpoints that are not on `domain` stay, and an endpoint that is not there, or cannot be moved by
+   * itself, is left alone. Never fails: what cannot be moved is blocked.
    */
   detach(domain: IommuDomain, device: Device, context?: string): void {
     const group = this.#groups.find(device);
     if (group === undefined) return;
     const baseOf = coreDomainOf(group, this.#domains.blocked);
-    const bindings = context === undefined ? group.bindings : [bindingAt(group, device, context)];
-    const leaving = bindings.filter((b) => b.domain === domain && domain !== baseOf(b));
-    const [first] = group.bindings;
-    if (context === undefined && group.domain === domain && first !== undefined) group.domain = baseOf(first);
-    for (const binding of leaving) {
-      const base = baseOf(binding);
-      mustAttach(this.#world, binding, base);
-      this.#moves.report(binding.device, base, context);
-    }
-    this.#releaseSpaces();
+    const bindings = context === undefined ? group.bindings : separableBindings(group, device, context);
+    const left = this.#moves.leave(bindings, (b) => b.domain === domain, baseOf);
+    if (context !== undefined) for (const binding of left) this.#moves.reportBinding(binding);
+    else for (const member of new Set(left.map((b) => b.device))) this.#moves.report(group, member);
+    this.#letGo();
   }
 
   /**
@@ -373,8 +328,7 @@ export class Iommu {
       attachAll(this.#world, group.bindings, () => this.#domains.blocked),
     );
     if (!isFirst) return;
-    group.domain = this.#domains.blocked;
-    for (const member of group.devices) this.#moves.report(member, group.domain);
+    for (const member of group.devices) this.#moves.report(group, member);
   }
 
   /**
@@ -422,28 +376,6 @@ export class Iommu {
     return this.#faults.why(fault, (device) => this.#domains.notUsedByOthers(device));
   }
 
-  #makeGroup(device: Device, probed: readonly ProbedEndpoint[]): GroupState {
-    if (this.#world.fail('iommu-core.group')) {
-      throw new LabError('ENOMEM', `no memory for a group for ${device.name}`, { device: device.name });
-    }
-    const instances = probed.map((p) => p.instance);
-    const createSpace = (name: string): IoAddressSpace => this.createAddressSpace(name);
-    const defaults = makeDefaults(this.#domains, createSpace, device, instances);
-    return {
-      ...defaults,
-      id: this.#groupId++,
-      devices: [],
-      bindings: [],
-      domain: defaults.defaultDomain,
-      owner: undefined,
-      claims: new Set(),
-    };
-  }
-
-  #behind(provider: string): readonly Binding[] {
-    return this.#groups.bindings().filter((b) => b.endpoint.provider === provider && !b.isGone);
-  }
-
   #extend(space: IoAddressSpace, instance: IommuInstance): void {
     if (space.span !== 'all') return;
     try {
@@ -458,7 +390,9 @@ export class Iommu {
     }
   }
 
-  #releaseSpaces(): void {
+  /** Bindings have left: address spaces and bonds that hold nothing there any more let go of it. */
+  #letGo(): void {
+    this.#processes.release();
     for (const space of this.#spaces) space.release();
   }
 
@@ -466,6 +400,6 @@ export class Iommu {
     group.owner = undefined;
     group.claims.clear();
     this.#moves.putBack(group);
-    this.#releaseSpaces();
+    this.#letGo();
   }
 }

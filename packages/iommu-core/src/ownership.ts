@@ -4,7 +4,8 @@
  */
 import type { Device } from '@iommu-lab/driver-core';
 import { LabError } from '@iommu-lab/machine';
-import type { GroupState } from './group.ts';
+import type { IommuDomain } from './domain.ts';
+import { type GroupState, isIdle } from './group.ts';
 
 /**
  * Claims the group through `device`; `block` moves it to the blocked domain and may throw.
@@ -21,7 +22,7 @@ export function claim(group: GroupState, device: Device, owner: unknown, block: 
   }
   const used = group.devices.find((d) => isUsedByOther(d, owner));
   if (used !== undefined) refuse(group, `${used.name} is used by the driver ${used.driver?.name}`);
-  if (group.bindings.some((b) => b.domain !== b.home)) {
+  if (group.live.some((b) => b.domain !== undefined && b.domain !== b.home)) {
     throw new LabError('EBUSY', `group ${group.id} is not on its default domain`, { group: group.id });
   }
   block();
@@ -38,17 +39,21 @@ export function unclaim(group: GroupState, device: Device, owner: unknown): bool
   return group.claims.delete(device) && group.claims.size === 0;
 }
 
-/** Checks that the device's driver, if it has one, may use the group now. @throws LabError EBUSY */
-export function checkMayUse(group: GroupState, device: Device): void {
+/**
+ * Checks that the device's driver, if it has one, may use the group now, and that a device that is new to the group finds it
+ * idle: what somebody has attached was not checked against it.
+ * @throws LabError EBUSY
+ */
+export function checkMayUse(group: GroupState, device: Device, blocked: IommuDomain): void {
   const isTaken = group.owner !== undefined && isUsedByOther(device, group.owner);
-  const isAway = group.owner === undefined && group.domain !== group.defaultDomain;
-  if (isTaken || (isAway && !group.devices.includes(device))) {
-    throw new LabError(
-      'EBUSY',
-      `${device.name} is in group ${group.id}, which ${isTaken ? 'is owned' : `is on ${group.domain.name}`}`,
-      { device: device.name, group: group.id },
-    );
-  }
+  const isNew = !group.devices.includes(device);
+  const away = isNew ? group.live.find((b) => !isIdle(b, blocked)) : undefined;
+  if (!isTaken && away === undefined) return;
+  throw new LabError(
+    'EBUSY',
+    `${device.name} is in group ${group.id}, which ${isTaken ? 'is owned' : `is on ${away?.domain?.name}`}`,
+    { device: device.name, group: group.id },
+  );
 }
 
 function isUsedByOther(device: Device, owner: unknown): boolean {

@@ -5,15 +5,17 @@
  */
 import type { Device } from '@iommu-lab/driver-core';
 import { hex, LabError, type World } from '@iommu-lab/machine';
-import { attachAll, type DomainOf, mustAttach } from './attach.ts';
+import { attachAll } from './attach.ts';
 import { internalsOf, type IommuDomain } from './domain.ts';
 import type { DomainFactory } from './domain-factory.ts';
 import type { IommuInstance } from './driver-port.ts';
 import type { Fault } from './faults/fault.ts';
 import { FaultQueue } from './faults/fault-queue.ts';
-import { type Binding, bindingAt, coreDomainOf, type GroupState, isIdle } from './group.ts';
+import { type Binding, coreDomainOf, type GroupState, isIdle, separableBinding } from './group.ts';
+import type { GroupMoves } from './group-moves.ts';
 import type { GroupRegistry } from './group-registry.ts';
 import type { ProcessSpace } from './process-space.ts';
+import { requiresDirect } from './reserved-regions.ts';
 
 /** A device in the address space of a process. */
 export interface ProcessBond {
@@ -40,8 +42,6 @@ interface Bond {
   readonly bindings: readonly Binding[];
   /** Ends what listens to the process. */
   readonly unsubscribe: (() => void)[];
-  /** The process has ended: what was in it is blocked. */
-  isStopped: boolean;
   handles: number;
   pagedIn: number;
   refused: number;
@@ -51,6 +51,7 @@ export class ProcessBindings {
   readonly #world: World;
   readonly #groups: GroupRegistry;
   readonly #domains: DomainFactory;
+  readonly #moves: GroupMoves;
   readonly #respond: (fault: Fault, outcome: 'retry' | 'terminate') => boolean;
   readonly #bonds = new Set<Bond>();
 
@@ -58,21 +59,26 @@ export class ProcessBindings {
     world: World,
     groups: GroupRegistry,
     domains: DomainFactory,
+    moves: GroupMoves,
     respond: (fault: Fault, outcome: 'retry' | 'terminate') => boolean,
   ) {
     this.#world = world;
     this.#groups = groups;
     this.#domains = domains;
+    this.#moves = moves;
     this.#respond = respond;
   }
 
   bind(device: Device, process: ProcessSpace, context?: string): ProcessBond {
     const group = this.#groups.requireAlone(device);
     if (process.hasExited) throw new LabError('EINVAL', `the process ${process.name} has ended`);
-    const known = this.#find(device, process, context);
+    const bindings = context === undefined ? [...group.bindings] : [separableBinding(group, device, context)];
+    const known = this.#find(process, bindings);
     if (known !== undefined) return this.#handle(known);
-    const bindings = context === undefined ? [...group.bindings] : [bindingAt(group, device, context)];
-    this.#refuseTaken(bindings);
+    if (bindings.some(requiresDirect)) {
+      throw new LabError('EINVAL', `${device.name} has direct regions: it uses addresses of its own`);
+    }
+    this.#refuseTaken(bindings, process);
     const bond = this.#make({ device, process, context, group, bindings });
     try {
       attachAll(this.#world, bindings, ({ instance }) => bond.domains.get(instance) as IommuDomain);
@@ -81,7 +87,6 @@ export class ProcessBindings {
       throw error;
     }
     this.#bonds.add(bond);
-    if (context === undefined) group.domain = bindings[0]?.domain ?? group.domain;
     this.#world.emit('iommu:sva_bind', {
       device: device.name,
       process: process.name,
@@ -90,14 +95,24 @@ export class ProcessBindings {
     return this.#handle(bond);
   }
 
+  /** Bindings have left: a bond that holds none any more keeps nothing of its process either. */
+  release(): void {
+    for (const bond of this.#bonds) {
+      const isHeld = bond.bindings.some((b) => isOn(bond, b.domain) || b.blockedBy === bond);
+      if (isHeld) continue;
+      bond.queue.discard();
+      this.#bonds.delete(bond);
+      this.#dispose(bond);
+    }
+  }
+
   /** One that still holds: the device may have been moved since, or configured anew. */
-  #find(device: Device, process: ProcessSpace, context: string | undefined): Bond | undefined {
+  #find(process: ProcessSpace, bindings: readonly Binding[]): Bond | undefined {
     return [...this.#bonds].find(
       (bond) =>
-        bond.device === device &&
         bond.process === process &&
-        bond.context === context &&
-        bond.bindings.every((b) => isOn(bond, b.domain)),
+        bond.bindings.length === bindings.length &&
+        bond.bindings.every((b) => bindings.includes(b) && isOn(bond, b.domain)),
     );
   }
 
@@ -118,18 +133,19 @@ export class ProcessBindings {
       unbind: () => {
         if (!isBound) return;
         isBound = false;
-        if (--bond.handles === 0) this.#end(bond);
+        if (--bond.handles === 0 && this.#bonds.has(bond)) this.#end(bond);
       },
     };
   }
 
   /** One process per context: the hardware has no PASID that would tell two apart. */
-  #refuseTaken(bindings: readonly Binding[]): void {
-    const taken = bindings.find((b) => !isIdle(b, this.#domains.blocked));
+  #refuseTaken(bindings: readonly Binding[], process: ProcessSpace): void {
+    const all = bindings.filter((b) => !isIdle(b, this.#domains.blocked));
+    const taken = all.find((b) => processIn(b) !== process) ?? all[0];
     if (taken === undefined) return;
-    const other = taken.domain && internalsOf(taken.domain).process;
+    const other = processIn(taken);
     const details = { device: taken.device.name, context: taken.endpoint.context };
-    if (other === undefined) {
+    if (other === undefined || other === process) {
       throw new LabError('EBUSY', `${taken.device.name} is attached to ${taken.domain?.name}`, details);
     }
     throw new LabError(
@@ -151,7 +167,6 @@ export class ProcessBindings {
       domains,
       queue,
       unsubscribe: [],
-      isStopped: false,
       handles: 0,
       pagedIn: 0,
       refused: 0,
@@ -177,7 +192,8 @@ export class ProcessBindings {
   }
 
   #answer(bond: Bond, fault: Fault): 'retry' | 'terminate' {
-    const isThere = !bond.process.hasExited && bond.process.handleFault(fault.iova, fault.direction);
+    const access = fault.isInstruction === true ? 'execute' : fault.direction;
+    const isThere = !bond.process.hasExited && bond.process.handleFault(fault.iova, access);
     if (isThere) bond.pagedIn++;
     else bond.refused++;
     this.#world.emit('iommu:page_response', {
@@ -192,21 +208,22 @@ export class ProcessBindings {
   /** The process ends: its devices are blocked while its tables still stand. The bonds stay until they are unbound. */
   #stop(bond: Bond): void {
     bond.queue.discard();
-    this.#move(
-      bond,
-      (domain) => isOn(bond, domain),
-      () => this.#domains.blocked,
+    const { blocked } = this.#domains;
+    const stopped = this.#moves.leave(
+      bond.bindings,
+      (b) => isOn(bond, b.domain),
+      () => blocked,
     );
-    bond.isStopped = true;
+    for (const binding of stopped) if (binding.domain === blocked) binding.blockedBy = bond;
     this.#world.emit('iommu:sva_stop', { device: bond.device.name, process: bond.process.name });
   }
 
   #end(bond: Bond): void {
     bond.queue.discard();
     const { blocked } = this.#domains;
-    this.#move(
-      bond,
-      (domain) => isOn(bond, domain) || (bond.isStopped && domain === blocked),
+    this.#moves.leave(
+      bond.bindings,
+      (b) => isOn(bond, b.domain) || b.blockedBy === bond,
       coreDomainOf(bond.group, blocked),
     );
     this.#bonds.delete(bond);
@@ -214,23 +231,14 @@ export class ProcessBindings {
     this.#world.emit('iommu:sva_unbind', { device: bond.device.name, process: bond.process.name });
   }
 
-  /** Moves what is still where the bond has put it. Never fails. */
-  #move(
-    { group, context, bindings }: Bond,
-    isHere: (domain: IommuDomain | undefined) => boolean,
-    domainOf: DomainOf,
-  ): void {
-    const [first] = bindings;
-    if (context === undefined && first !== undefined && isHere(group.domain)) group.domain = domainOf(first);
-    for (const binding of bindings) {
-      if (isHere(binding.domain)) mustAttach(this.#world, binding, domainOf(binding));
-    }
-  }
-
   #dispose(bond: Bond): void {
     for (const end of bond.unsubscribe.splice(0)) end();
     for (const domain of bond.domains.values()) domain.free();
   }
+}
+
+function processIn({ domain }: Binding): ProcessSpace | undefined {
+  return domain && internalsOf(domain).process;
 }
 
 function isOn(bond: Bond, domain: IommuDomain | undefined): boolean {

@@ -28,13 +28,16 @@ export interface ProcessSpace {
 
   /**
    * An access found no page, or one that refuses it: brings it in as a fault of the CPU would (the kernel's
-   * handle_mm_fault). @returns whether the access succeeds when it is made again. Never throws: without memory it is false.
+   * handle_mm_fault). `execute` is an instruction fetch. @returns whether the access succeeds when it is made again. Never throws: without memory it is false.
    */
-  handleFault(address: number, direction: 'read' | 'write'): boolean;
+  handleFault(address: number, direction: 'read' | 'write' | 'execute'): boolean;
 
   /** Calls `listener` after translations have gone and before their memory is anybody else's. @returns ends it */
   onUnmap(listener: (start: number, sizeBytes: number) => void): () => void;
 
-  /** Calls `listener` once, when the process ends, while its tables and pages are still there. @returns ends it */
+  /**
+   * Calls `listener` once, when the process ends, while its tables and pages are still there; also one that comes while
+   * listeners are called. @returns ends it
+   */
   onExit(listener: () => void): () => void;
 }

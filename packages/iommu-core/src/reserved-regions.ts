@@ -11,9 +11,9 @@ import { READ_WRITE } from './protection.ts';
  */
 export function reservedRegionsOf(bindings: readonly Binding[]): readonly ReservedRegion[] {
   const all = new Set(
-    bindings.flatMap(({ device, instance, endpoint }) => [
+    bindings.flatMap(({ device, instance, endpoint, isGone }) => [
       ...device.reservedRegions,
-      ...(instance.reservedRegions?.(endpoint) ?? []),
+      ...(isGone ? [] : (instance.reservedRegions?.(endpoint) ?? [])),
     ]),
   );
   const merged: ReservedRegion[] = [];
@@ -54,24 +54,30 @@ export function forbiddenBy(
   );
 }
 
+/** Where direct regions are mapped: a default domain, or the address space that holds several together. */
+export type DirectTarget = Pick<
+  IommuDomain,
+  'kind' | 'name' | 'capabilities' | 'iovaToPhys' | 'map' | 'unmap'
+>;
+
 /**
  * Maps what must always lead to itself, where another device of the group has not done so already. Before the device is
  * attached: its hardware may be using it already (iommu_create_device_direct_mappings).
  * @returns takes back what this call mapped
- * @throws LabError as `IommuDomain.map`, with nothing of it left
+ * @throws LabError EADDRINUSE where something else is mapped; as `IommuDomain.map`; with nothing of it left
  */
-export function mapDirectRegions(domain: IommuDomain, regions: readonly ReservedRegion[]): () => void {
+export function mapDirectRegions(target: DirectTarget, regions: readonly ReservedRegion[]): () => void {
   const done: { readonly start: number; readonly sizeBytes: number; readonly by: string }[] = [];
   const undo = (): void => {
-    for (const { start, sizeBytes, by } of done.splice(0).reverse()) domain.unmap(start, sizeBytes, by);
+    for (const { start, sizeBytes, by } of done.splice(0).reverse()) target.unmap(start, sizeBytes, by);
   };
-  if (domain.kind !== 'paging') return undo;
+  if (target.kind !== 'paging') return undo;
   try {
     for (const region of regions) {
       if (region.kind !== 'direct' && region.kind !== 'direct-relaxable') continue;
       const by = `reserved: ${region.name}`;
-      for (const { start, sizeBytes } of missingRuns(domain, region)) {
-        domain.map(start, start, sizeBytes, READ_WRITE, by);
+      for (const { start, sizeBytes } of missingRuns(target, region)) {
+        target.map(start, start, sizeBytes, READ_WRITE, by);
         done.push({ start, sizeBytes, by });
       }
     }
@@ -82,15 +88,25 @@ export function mapDirectRegions(domain: IommuDomain, regions: readonly Reserved
   return undo;
 }
 
-/** Runs of granules under the region, rounded outward, of which nothing is mapped. */
+/** Runs of granules under the region, rounded outward, of which nothing is mapped. @throws LabError EADDRINUSE */
 function missingRuns(
-  domain: IommuDomain,
-  { iova, sizeBytes }: ReservedRegion,
+  target: DirectTarget,
+  { name, iova, sizeBytes }: ReservedRegion,
 ): readonly { readonly start: number; readonly sizeBytes: number }[] {
-  const granule = domain.capabilities.pageSizes[0] ?? 1;
+  const granule = target.capabilities.pageSizes[0] ?? 1;
   const runs: { readonly start: number; readonly sizeBytes: number }[] = [];
   for (let at = alignDown(iova, granule); at < alignUp(iova + sizeBytes, granule); at += granule) {
-    if (domain.iovaToPhys(at) !== undefined) continue;
+    const there = target.iovaToPhys(at);
+    if (there === at) continue;
+    if (there !== undefined) {
+      throw new LabError(
+        'EADDRINUSE',
+        `${hex(at)} of "${name}" is mapped to ${hex(there)} in ${target.name}`,
+        {
+          region: name,
+        },
+      );
+    }
     const last = runs.at(-1);
     if (last !== undefined && last.start + last.sizeBytes === at) {
       runs[runs.length - 1] = { start: last.start, sizeBytes: last.sizeBytes + granule };

@@ -76,7 +76,7 @@ export class SpaceDomains {
         done.push(domain);
       }
     } catch (error) {
-      for (const domain of done.reverse()) domain.unmap(call.iova, call.sizeBytes, call.by);
+      for (const domain of done.reverse()) domain.unmap(call.iova, call.sizeBytes, `${call.by}, rolled back`);
       throw error;
     }
   }

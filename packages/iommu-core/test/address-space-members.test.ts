@@ -88,7 +88,7 @@ describe('domains of an address space', () => {
       if (how === 'cleanup') iommu.cleanup(c);
       if (how === 'replace') iommu.replace(iommu.blockedDomain, c);
       if (how === 'remove') iommu.removeInstance('odd');
-      if (how === 'iommu.detach') iommu.detach(space.domains[1] ?? iommu.blockedDomain, c);
+      if (how === 'iommu.detach') iommu.detach(iommu.domainOf(c) ?? iommu.blockedDomain, c);
       expect([space.members, space.domains.length]).toEqual([[a], 1]);
       expect(odd.tables.size).toBe(before - (how === 'cleanup' ? 2 : 1));
       expectSame(space, [fake, odd]);

@@ -63,7 +63,7 @@ describe('attach', () => {
     iommu.attachEndpoint(src, rot, 'rot_src');
     iommu.attachEndpoint(dst, rot, 'fake:rot_dst');
     expect([iommu.domainOf(rot, 'rot_src'), iommu.domainOf(rot, 'rot_dst')]).toEqual([src, dst]);
-    expect(iommu.domainOf(rot)).toBe(iommu.defaultDomainOf(rot));
+    expect(iommu.domainOf(rot)).toBe(src);
     expect(codeOf(() => iommu.attachEndpoint(dst, rot, 'rot_src'))).toBe('EBUSY');
     expect(codeOf(() => iommu.attach(dst, rot))).toBe('EBUSY');
     expect(codeOf(() => iommu.attachEndpoint(dst, rot, 'nowhere'))).toBe('ENODEV');

@@ -14,6 +14,7 @@ import {
   type ProcessTable,
 } from '../src/index.ts';
 import { FakeProcessTable, FakeTable } from './fake-table.ts';
+import { watched } from './watched.ts';
 
 export { FakeProcessTable, FakeTable };
 
@@ -62,6 +63,8 @@ export class FakeIommu implements IommuInstance {
   readonly stalled: Set<string> = new Set();
   /** `resume` finds no hardware. */
   isUnreachable = false;
+  /** Isolation key of each entry in `targets`. */
+  readonly #keys = new Map<string, string>();
   readonly #world: World;
   readonly #isolate: (endpoint: Endpoint) => string;
   readonly #reserved: (endpoint: Endpoint) => readonly ReservedRegion[];
@@ -100,6 +103,7 @@ export class FakeIommu implements IommuInstance {
     if (this.targets.get(key) !== previous) throw new Error(`the core tells a wrong previous for ${key}`);
     this.step('attach', `attach ${endpoint.context} ${target.kind}`);
     this.targets.set(key, target);
+    this.#keys.set(key, this.#isolate(endpoint));
     this.stalled.delete(endpoint.context);
   }
 
@@ -138,8 +142,21 @@ export class FakeIommu implements IommuInstance {
     return verdict;
   }
 
+  /** Objects when streams that it cannot tell apart are on different targets: one of them is not where it was put. */
+  checkIsolation(): void {
+    const first = new Map<string, string>();
+    for (const [key, target] of this.targets) {
+      const isolation = this.#keys.get(key) ?? key;
+      const other = first.get(isolation) ?? key;
+      first.set(isolation, other);
+      if (this.targets.get(other) === target) continue;
+      throw new Error(`${this.name} cannot tell ${key} from ${other}, and they are on different targets`);
+    }
+  }
+
   /** Everything the hardware remembers, as plain data. */
   state(): unknown {
+    this.checkIsolation();
     return {
       targets: [...this.targets].sort(([a], [b]) => (a < b ? -1 : 1)).map(([k, t]) => [k, t.kind]),
       tables: [...this.tables].map((t) => [...t.leaves.values()].sort((a, b) => a.iova - b.iova)),
@@ -169,12 +186,15 @@ export interface Bench {
   readonly events: { readonly name: string; readonly fields: Readonly<Record<string, unknown>> }[];
 }
 
-/** A world, a core and one fake IOMMU. */
+/** A world, a core and one fake IOMMU. After each call to the core, all fakes that are registered check isolation. */
 export function bench(options: FakeOptions & IommuOptions = {}): Bench {
   const world = new World();
   const events: Bench['events'] = [];
   world.events.subscribe(({ name, fields }) => void events.push({ name, fields }));
-  const iommu = new Iommu(world, options);
+  const core = new Iommu(world, options);
+  const iommu = watched(core, () => {
+    for (const instance of core.instances) if (instance instanceof FakeIommu) instance.checkIsolation();
+  });
   const fake = new FakeIommu(world, options);
   iommu.registerInstance(fake);
   return { world, iommu, fake, events };

@@ -42,7 +42,7 @@ export class FakeProcess implements ProcessSpace {
     return [{ level: 'process table', address: this.tableRoot, descriptor: page ?? 0, meaning }];
   }
 
-  handleFault(address: number, direction: 'read' | 'write'): boolean {
+  handleFault(address: number, direction: 'read' | 'write' | 'execute'): boolean {
     this.#log.push(`page in ${hex(address)} ${direction}`);
     if (address >= this.areaEnd) return false;
     const page = address - (address % (4 * K));

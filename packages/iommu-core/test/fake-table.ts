@@ -33,6 +33,7 @@ export class FakeTable implements PagingTable {
   readonly #dirty = new Set<number>();
   readonly #iommu: TableOwner;
   #isTracking = false;
+  #isDestroyed = false;
 
   constructor(iommu: TableOwner) {
     this.#iommu = iommu;
@@ -43,6 +44,7 @@ export class FakeTable implements PagingTable {
   }
 
   mapPages(iova: number, address: number, pageSize: number, count: number, protection: Protection): void {
+    this.#mustStand();
     this.#iommu.step('map', `map ${hex(iova)} ${hex(address)} ${pageSize}x${count}`);
     for (let i = 0; i < count; i++) {
       const leaf = { iova: iova + i * pageSize, address: address + i * pageSize, size: pageSize, protection };
@@ -56,6 +58,7 @@ export class FakeTable implements PagingTable {
   }
 
   unmapPages(iova: number, pageSize: number, count: number, gather: Gather): number {
+    this.#mustStand();
     this.#iommu.calls.push(`unmap ${hex(iova)} ${pageSize}x${count}`);
     let done = 0;
     while (done < pageSize * count) {
@@ -89,6 +92,8 @@ export class FakeTable implements PagingTable {
   }
 
   destroy(): void {
+    this.#mustStand();
+    this.#isDestroyed = true;
     this.leaves.clear();
     this.#iommu.tables.delete(this);
   }
@@ -119,6 +124,10 @@ export class FakeTable implements PagingTable {
   write(iova: number, isOld = false): void {
     const leaf = this.#leafOver(iova);
     if (leaf !== undefined && (this.#isTracking || isOld)) this.#dirty.add(leaf.iova);
+  }
+
+  #mustStand(): void {
+    if (this.#isDestroyed) throw new Error('the core uses a table that it has destroyed');
   }
 
   #leafOver(iova: number): Leaf | undefined {

@@ -137,7 +137,7 @@ describe('mappings', () => {
     expect([space.mappings(), fake.state(), odd.state()]).toMatchObject([[], {}, {}]);
     expectSame(space, [fake, odd]);
     expect(space.capabilities).toMatchObject({
-      pageSizes: [M],
+      pageSizes: [16 * K, M],
       aperture: { start: 64 * K, last: 2 ** 31 - 1 },
       permissions: { privileged: false },
     });

@@ -84,7 +84,7 @@ describe('bindProcess', () => {
     const src = iommu.bindProcess(rot, app, 'rot_src');
     const dst = iommu.bindProcess(rot, other, 'fake:rot_dst');
     expect([src.context, dst.context]).toEqual(['rot_src', 'fake:rot_dst']);
-    expect(iommu.domainOf(rot)).toBe(iommu.defaultDomainOf(rot));
+    expect(iommu.domainOf(rot)).toBe(iommu.domainOf(rot, 'rot_src'));
     expect(codeOf(() => iommu.bindProcess(rot, other, 'rot_src'))).toBe('ENOSPC');
     expect(codeOf(() => iommu.bindProcess(rot, app))).toBe('ENOSPC');
     src.unbind();

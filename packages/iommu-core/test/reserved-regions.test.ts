@@ -122,9 +122,35 @@ describe('direct regions', () => {
     display.reservedRegions = [region('direct', M, 4 * K)];
     iommu.configure(display);
     expect(['fake:c0', 'odd:c0'].map((c) => iommu.domainOf(display, c)?.mappedBytes)).toEqual([
-      4 * K,
+      16 * K,
       16 * K,
     ]);
+    expect(iommu.groupOf(display)?.defaultSpace?.iovaToPhys(M + 4)).toBe(M + 4);
+  });
+
+  test('are mappings of the address space that is the default, in granules of all its kinds', () => {
+    const { iommu, world } = bench({ isolate: () => 'all' });
+    addIommu(iommu, world, 'odd', { tableKey: 'odd', capabilities: { pageSizes: [16 * K] } });
+    const display = device('display', endpoint('c0', 0), endpoint('c0', 0, 'odd'));
+    display.reservedRegions = [region('direct', M + 20 * K, 8 * K, 'splash')];
+    iommu.configure(display);
+    const [space, splash] = [iommu.dmaMappingsOf(display), M + 16 * K];
+    const found = { iova: splash, address: splash, sizeBytes: 16 * K, by: 'reserved: splash' };
+    expect(space?.mappings()).toMatchObject([found]);
+    expect([space?.iovaToPhys(splash + 5), space?.iovaToPhys(splash - 1), space?.mappedBytes]).toEqual([
+      splash + 5,
+      undefined,
+      16 * K,
+    ]);
+    expect(codeOf(() => space?.map(M, 0, 64 * K, READ_WRITE))).toMatch(/EEXIST|EADDRINUSE/);
+    const late = device('late', endpoint('c1', 1));
+    late.reservedRegions = [
+      region('direct', M + 16 * K, 4 * K),
+      region('direct-relaxable', 2 * M, 16 * K, 'usb'),
+    ];
+    iommu.configure(late);
+    expect(space?.mappings()).toMatchObject([found, { iova: 2 * M, by: 'reserved: usb' }]);
+    expect(iommu.domainOf(late, 'c1')?.mappedBytes).toBe(32 * K);
   });
 
   test('keep a device from being blocked or owned: EINVAL', () => {

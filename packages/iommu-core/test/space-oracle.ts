@@ -35,17 +35,19 @@ export class SpaceOracle {
   readonly live: Set<string> = new Set();
   readonly #capabilities: ReadonlyMap<string, IommuCapabilities>;
   readonly #isAll: boolean;
-  readonly #groupOf: (device: Device) => readonly Device[];
+  readonly #twinsOf: (device: Device) => readonly Device[];
+  /** By configured device, what stands for its group. */
+  readonly #groups = new Map<Device, symbol>();
 
-  /** @param groupOf devices that cannot be told apart from one, itself among them */
+  /** @param twinsOf devices that cannot be told apart from one, itself among them */
   constructor(
     capabilities: ReadonlyMap<string, IommuCapabilities>,
     isAll: boolean,
-    groupOf: (device: Device) => readonly Device[],
+    twinsOf: (device: Device) => readonly Device[],
   ) {
     this.#capabilities = capabilities;
     this.#isAll = isAll;
-    this.#groupOf = groupOf;
+    this.#twinsOf = twinsOf;
     for (const provider of capabilities.keys()) this.live.add(provider);
   }
 
@@ -61,9 +63,21 @@ export class SpaceOracle {
     return this.members.includes(device.name);
   }
 
-  /** The group of a configured device. */
+  /** The group of a configured device, or the one that another would join. */
   groupOf(device: Device): readonly Device[] {
-    return this.#groupOf(device).filter((d) => this.devices.has(d));
+    const group = this.#groups.get(device) ?? this.#joinedBy(device);
+    return this.#twinsOf(device).filter((d) => this.#groups.has(d) && this.#groups.get(d) === group);
+  }
+
+  configured(device: Device): void {
+    if (this.devices.has(device)) return;
+    this.#groups.set(device, this.#joinedBy(device) ?? Symbol(device.name));
+    this.devices.set(device, new Map(device.endpoints.map((e) => [e, 'home'])));
+  }
+
+  left(device: Device): void {
+    this.devices.delete(device);
+    this.#groups.delete(device);
   }
 
   map(iova: number, pieces: readonly Piece[]): Answer {
@@ -129,6 +143,14 @@ export class SpaceOracle {
     for (const endpoints of this.devices.values()) {
       for (const e of endpoints.keys()) if (e.provider === provider) endpoints.set(e, 'gone');
     }
+  }
+
+  /** Only hardware that is there cannot tell devices apart: not those whose IOMMU has gone. */
+  #joinedBy(device: Device): symbol | undefined {
+    const twin = this.#twinsOf(device).find((d) =>
+      [...(this.devices.get(d)?.values() ?? ['gone'])].some((s) => s !== 'gone'),
+    );
+    return twin && this.#groups.get(twin);
   }
 
   /** What a configured device may not do where it stands: to the mappings, to each of `providers`. */

@@ -107,7 +107,7 @@ export class SpaceRun {
       case 'cleanup':
         return this.#do(command, [undefined], false, () => {
           iommu.cleanup(chosen);
-          oracle.devices.delete(chosen);
+          oracle.left(chosen);
         });
       case 'configure':
         return this.#do(command, this.#configureAnswer(chosen), true, () => this.#configure(chosen));
@@ -129,6 +129,7 @@ export class SpaceRun {
   /** Everything that must hold between two steps. */
   check(): void {
     const { oracle, space, iommu, fakes } = this;
+    for (const fake of fakes) fake.checkIsolation();
     mustBe(sortedNames(space.members), oracle.members.join());
     mustBe(space.mappedBytes, oracle.pages.size * 4 * K);
     const tables = fakes.flatMap((f) => [...f.tables]);
@@ -202,8 +203,7 @@ export class SpaceRun {
 
   #configure(chosen: Device): void {
     this.iommu.configure(chosen);
-    if (this.oracle.devices.has(chosen)) return;
-    this.oracle.devices.set(chosen, new Map(chosen.endpoints.map((e) => [e, 'home'])));
+    this.oracle.configured(chosen);
   }
 
   /** @param canFail whether a step that fails may end it; else it must succeed all the same */

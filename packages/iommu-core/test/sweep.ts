@@ -17,7 +17,7 @@ export function stateOf({ iommu, fake }: Bench, ...others: readonly FakeIommu[])
     groups: iommu.groups.map((g) => [
       g.id,
       g.devices.map((d) => d.name),
-      g.domain.name,
+      g.domain?.name,
       g.defaultDomain.name,
       g.defaultSpace?.domains.map((d) => d.name),
       g.owner,

@@ -26,6 +26,8 @@ export class KernelTableMemory implements TableMemory {
   readonly #memory: MemoryPort;
   readonly #maintenance: CacheMaintenance | undefined;
   readonly #slabs = new Map<number, Slab>();
+  /** Bytes of each table that is handed out. */
+  readonly #tables = new Map<PhysAddr, number>();
   #allocatedBytes = 0;
 
   /**
@@ -66,12 +68,17 @@ export class KernelTableMemory implements TableMemory {
     const stored = this.#memory.write(table, new Uint8Array(sizeBytes));
     assert(stored, 'a page frame is memory');
     this.clean(table, sizeBytes);
+    this.#tables.set(table, sizeBytes);
     this.#allocatedBytes += sizeBytes;
     return table;
   }
 
-  /** @throws LabError EINVAL when it is no table of that size handed out here. */
+  /** @throws LabError EINVAL when it is no table of that size handed out here; nothing has changed then */
   free(table: PhysAddr, sizeBytes: number): void {
+    if (this.#tables.get(table) !== sizeBytes) {
+      throw new LabError('EINVAL', 'not a table of this size', { address: table, sizeBytes });
+    }
+    this.#tables.delete(table);
     if (sizeBytes < FRAME_BYTES) this.#slab(sizeBytes).free(table);
     else this.#frames.free(table, sizeBytes);
     this.#allocatedBytes -= sizeBytes;
@@ -132,14 +139,10 @@ class Slab {
   free(address: PhysAddr): void {
     const inFrame = address % FRAME_BYTES;
     const frame = offsetBy(address, -inFrame);
-    const bit = 1 << (inFrame / this.#sizeBytes);
-    const mask = this.#used.get(frame) ?? 0;
-    if (inFrame % this.#sizeBytes !== 0 || (mask & bit) === 0) {
-      throw new LabError('EINVAL', 'not a table of this size', { address, sizeBytes: this.#sizeBytes });
-    }
-    this.#used.set(frame, mask & ~bit);
+    const left = (this.#used.get(frame) as number) & ~(1 << (inFrame / this.#sizeBytes));
+    this.#used.set(frame, left);
     this.#withRoom.add(frame);
-    if ((mask & ~bit) !== 0) return;
+    if (left !== 0) return;
     this.#used.delete(frame);
     this.#withRoom.delete(frame);
     this.#frames.free(frame);

@@ -13,8 +13,8 @@ import type { Area, Areas } from './areas.ts';
 import { FRAME_BYTES } from './frame-allocator.ts';
 import type { UserPages } from './user-pages.ts';
 
-/** What an access does with memory. */
-export type AccessDirection = 'read' | 'write';
+/** What an access does with memory; `execute` fetches an instruction. */
+export type AccessDirection = 'read' | 'write' | 'execute';
 
 /** Who touched the page. */
 type Toucher = 'cpu' | 'pin' | 'device';
@@ -59,7 +59,9 @@ export class PageFaults {
   serveDevice(address: number, direction: AccessDirection): boolean {
     const area = this.#areas.at(address);
     if (area === undefined) return this.#refuse(address, direction, 'no area');
-    if (!allows(area, direction)) return this.#refuse(address, direction, 'read-only');
+    if (!allows(area, direction)) {
+      return this.#refuse(address, direction, direction === 'write' ? 'read-only' : 'no-execute');
+    }
     const page = alignDown(virtAddr(address), FRAME_BYTES);
     if (this.#pages.isPresent(page)) {
       this.#emit('device', page, direction, 'present');
@@ -96,6 +98,7 @@ export class PageFaults {
   }
 }
 
+/** User memory is data: nobody executes it, device or CPU. */
 function allows(area: Area, direction: AccessDirection): boolean {
-  return direction === 'read' || !area.isReadOnly;
+  return direction === 'read' || (direction === 'write' && !area.isReadOnly);
 }

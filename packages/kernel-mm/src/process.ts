@@ -182,7 +182,8 @@ export class Process {
   }
 
   /**
-   * An access of a device found no page, or one that refuses it: brings the page in, as a fault of the CPU would.
+   * An access of a device found no page, or one that refuses it: brings the page in, as a fault of the CPU would. Nothing is
+   * there to `execute`: user pages are no-execute.
    * @returns whether the access succeeds when it is made again; false without an area there, without the right, without
    * memory, and once exit has begun. Never throws.
    */

@@ -80,6 +80,21 @@ describe('KernelTableMemory', () => {
     for (const size of [0, 128, 3000]) expect(codeOf(() => tables.allocate(size))).toBe('EINVAL');
   });
 
+  test('what is no table is not freed, nor a part of one (EINVAL), and nothing has changed', () => {
+    const { allocator, tables } = setup();
+    const frame = allocator.allocate();
+    const [large, whole] = [tables.allocate(0x4000), tables.allocate(0x1000)];
+    const before = [allocator.freeBytes, tables.allocatedBytes];
+    expect(codeOf(() => tables.free(frame, 4096))).toBe('EINVAL');
+    expect(codeOf(() => tables.free(large, 0x1000))).toBe('EINVAL');
+    expect(codeOf(() => tables.free(offsetBy(large, 0x1000), 0x1000))).toBe('EINVAL');
+    expect(codeOf(() => tables.free(whole, 1024))).toBe('EINVAL');
+    expect([allocator.freeBytes, tables.allocatedBytes]).toEqual(before);
+    tables.free(large, 0x4000);
+    tables.free(whole, 0x1000);
+    expect(tables.allocatedBytes).toBe(0);
+  });
+
   test('an allocation that fails takes no frame', () => {
     const { world, allocator, tables } = setup();
     const free = allocator.freeBytes;

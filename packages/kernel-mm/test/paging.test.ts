@@ -146,6 +146,15 @@ describe('handleFault', () => {
     ]);
   });
 
+  test('false for an instruction fetch, of a page that is there or not: user memory is no-execute', () => {
+    const { process, at, faults } = lazy();
+    expect(process.handleFault(at, 'execute')).toBe(false);
+    expect(process.lookup(at)).toBeUndefined();
+    expect(process.handleFault(at, 'read')).toBe(true);
+    expect(process.handleFault(at, 'execute')).toBe(false);
+    expect(faults.map((fault) => (fault as unknown[])[3])).toEqual(['no-execute', 'zeroed', 'no-execute']);
+  });
+
   test('false when frames have run out, and true once there is one again', () => {
     const { allocator, process, at } = lazy();
     const taken = Array.from({ length: allocator.freeBytes / PAGE }, () => allocator.allocate());

@@ -18,7 +18,7 @@ interface Space {
   readonly hasExited: boolean;
   lookup(address: number): PhysAddr | undefined;
   walk(address: number): readonly { level: string; address: number; descriptor: number; meaning: string }[];
-  handleFault(address: number, direction: 'read' | 'write'): boolean;
+  handleFault(address: number, direction: 'read' | 'write' | 'execute'): boolean;
   onUnmap(listener: (start: number, sizeBytes: number) => void): () => void;
   onExit(listener: () => void): () => void;
 }

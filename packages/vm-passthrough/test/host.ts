@@ -109,7 +109,7 @@ export function stateOf(host: Host, guest: Guest): unknown {
   return {
     freeBytes: host.frames.freeBytes,
     drivers: host.bus.devices.map((d) => d.driver?.name),
-    groups: host.iommu.groups.map((g) => [g.id, g.domain.name, g.owner !== undefined]),
+    groups: host.iommu.groups.map((g) => [g.id, g.domain?.name, g.owner !== undefined]),
     streams: [...host.iommus.values()].map((i) => [i.kindOf(0), i.kindOf(1), i.liveTables]),
     masked: [10, 11, 12, 13, 14].map((irq) => host.interrupts.isMasked(irq)),
     guestDevices: guest.kernel.bus.devices.map((d) => d.name),

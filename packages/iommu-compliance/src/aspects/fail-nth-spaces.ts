@@ -1,10 +1,11 @@
 /** Each step of address spaces and processes failing in turn: as `fail-nth.ts`, for what spans domains. */
+import { Device } from '@iommu-lab/driver-core';
 import { type IoAddressSpace, type ProcessBond, READ_WRITE } from '@iommu-lab/iommu-core';
 import type { Bench } from '../bench.ts';
 import { type Check, defineAspect } from '../check.ts';
 import { demandEqual } from '../demand.ts';
 import { neverFails, plainMappings, type Sweep, sweep } from '../fail-steps.ts';
-import { type ForeignSide, foreignSide } from '../foreign-side.ts';
+import { foreignDevice, foreignInstance, type ForeignSide, foreignSide } from '../foreign-side.ts';
 import { demandSame } from './address-space.ts';
 import { canWork, newProcess } from './process.ts';
 
@@ -54,6 +55,42 @@ export const failNthOfSpaces: readonly Check[] = defineAspect('fail-nth', {
         space = bench.iommu.createAddressSpace('all', 'all');
       },
       undo: () => space?.free(),
+      look: () => foreign.instance.allocatedBytes,
+    });
+  },
+
+  'address space: an IOMMU that comes while memory is short is registered, and joins later'(bench) {
+    const { iommu, granule } = bench;
+    const page = bench.page();
+    const space = iommu.createAddressSpace('everywhere', 'all');
+    space.map(bench.iova(0), page, granule, READ_WRITE);
+    let n = 0;
+    let late = foreignInstance(bench, {}, `late-${n}`);
+    neverFails(bench, {
+      prepare() {
+        late = foreignInstance(bench, {}, `late-${++n}`);
+      },
+      act: () => iommu.registerInstance(late),
+      verify() {
+        const side = foreignDevice(bench, late);
+        space.attach(side.device);
+        bench.demandReads(side, bench.iova(0), page);
+        demandSame(space);
+      },
+    });
+  },
+
+  'configuring a device with ways into two kinds of IOMMU'(bench) {
+    const { iommu, first } = bench;
+    const foreign = foreignSide(bench);
+    for (const { device } of [first, foreign]) iommu.cleanup(device);
+    const device = new Device('two-legged');
+    device.endpoints = [first.endpoint, foreign.endpoint];
+    sweep(bench, [], {
+      act: () => iommu.configure(device),
+      undo: () => iommu.cleanup(device),
+      probes: [bench.iova(0)],
+      sides: [first, foreign],
       look: () => foreign.instance.allocatedBytes,
     });
   },

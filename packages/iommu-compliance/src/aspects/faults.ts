@@ -166,7 +166,9 @@ export const faults: readonly Check[] = defineAspect('faults', {
     const mark = bench.markAt(page);
     const next = bench.domain('next');
     next.map(bench.iova(0), page, bench.granule, READ_WRITE);
-    for (const target of [next, iommu.blockedDomain]) {
+    const canPass = bench.instanceOf(first).capabilities.identity;
+    // An access that was to be translated does not pass untranslated later.
+    for (const target of [next, iommu.blockedDomain, ...(canPass ? [iommu.identityDomain] : [])]) {
       const domain = bench.domain('holding');
       domain.setFaultHandler(() => 'hold');
       iommu.replace(domain, first.device);
@@ -186,6 +188,18 @@ export const faults: readonly Check[] = defineAspect('faults', {
       if (target === next) bench.demandReads(first, bench.iova(0), page);
       demandEqual(iommu.respond(lastFault(bench), 'retry'), false, 'whether it still waits for an answer');
     }
+  },
+
+  'an access that waits, unreported yet, does not pass untranslated when its device is moved to identity'(
+    bench,
+  ) {
+    const { iommu, first } = bench;
+    if (!bench.instanceOf(first).capabilities.identity) return;
+    bench.attached('waiting');
+    const transfer = first.master.read(bench.iova(0), new Uint8Array(MARK_BYTES));
+    iommu.replace(iommu.identityDomain, first.device);
+    bench.fixture.settle();
+    demandEqual(transfer.state, 'faulted', 'the access after the move');
   },
 
   'an access that is held ends by the answer, and the first one counts'(bench) {

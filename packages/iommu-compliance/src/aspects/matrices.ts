@@ -116,8 +116,9 @@ export const matrices: readonly Check[] = defineAspect('page-sizes', {
       regressionOnAmd(bench),
     ];
     for (const [iova, address, sizeBytes] of vectors) {
-      const isInside = iova + sizeBytes - 1 <= capabilities.aperture.last;
-      if (isInside && address + sizeBytes - 1 <= capabilities.lastPhysAddr) {
+      const { start, last } = capabilities.aperture;
+      const isInside = iova >= start && iova + sizeBytes - 1 <= last;
+      if (isInside && address >= 0 && address + sizeBytes - 1 <= capabilities.lastPhysAddr) {
         demandLeaves(bench, domain, iova, address, sizeBytes);
       }
     }

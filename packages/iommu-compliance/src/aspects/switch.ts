@@ -71,6 +71,37 @@ export const switching: readonly Check[] = defineAspect('switch', {
     }
   },
 
+  'replace: through three domains and back, by both devices in turn: never one of before'(bench) {
+    const { iommu, granule } = bench;
+    const domains = [0, 1, 2].map((n) => {
+      const domain = bench.domain(`turn-${n}`);
+      const pages = bench.scatteredPages(3);
+      pages.forEach((page, i) => domain.map(bench.iova(2 * i), page, granule, READ_WRITE));
+      return { domain, pages };
+    });
+    const isShared = bench.instanceOf(bench.first).tableKey === bench.instanceOf(bench.second).tableKey;
+    const sides = isShared ? bench.sides : [bench.first];
+    const current = sides.map((side) => {
+      iommu.attach((domains[0] as (typeof domains)[number]).domain, side.device);
+      return 0;
+    });
+    for (const turn of [1, 2, 0, 2, 1, 0]) {
+      for (const [which, side] of sides.entries()) {
+        const from = domains[current[which] ?? 0] as (typeof domains)[number];
+        const to = domains[turn] as (typeof domains)[number];
+        const probes = [0, 1, 2].map((i): Probe => ({
+          side,
+          iova: bench.iova(2 * i),
+          mayReach: [from.pages[i] ?? 0, to.pages[i] ?? 0],
+          mayFault: isDisruptive(bench),
+        }));
+        watchSteps(bench, probes, () => iommu.replace(to.domain, side.device));
+        current[which] = turn;
+        to.pages.forEach((page, i) => bench.demandReads(side, bench.iova(2 * i), page));
+      }
+    }
+  },
+
   'replace: both devices on one table, one of them leaves it'(bench) {
     const { old, next, oldPage, newPage } = twoDomains(bench);
     const { iommu, first, second } = bench;

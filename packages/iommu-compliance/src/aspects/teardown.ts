@@ -60,6 +60,24 @@ export const teardown: readonly Check[] = defineAspect('teardown', {
     demandEqual(transfer.state, 'faulted', 'the access after its device has left');
   },
 
+  'an access that is held in the default or the blocked domain ends as a fault when its device leaves'(
+    bench,
+  ) {
+    const { iommu, first } = bench;
+    const release = iommu.onFault(() => 'hold');
+    for (const isBlocked of [false, true]) {
+      if (isBlocked) iommu.replace(iommu.blockedDomain, first.device);
+      const transfer = first.master.read(bench.iova(0), new Uint8Array(MARK_BYTES));
+      bench.fixture.settle();
+      iommu.cleanup(first.device);
+      bench.fixture.settle();
+      demandEqual(transfer.state, 'faulted', 'the access after its device has left');
+      iommu.configure(first.device);
+    }
+    release();
+    bench.demandNoAccess(first, bench.iova(0), 'nothing is mapped');
+  },
+
   'a device that comes back starts anew'(bench) {
     const { iommu, first } = bench;
     const [before, after] = bench.scatteredPages(2) as [number, number];
@@ -96,6 +114,25 @@ export const teardown: readonly Check[] = defineAspect('teardown', {
     const page = bench.page();
     bench.attached('after').map(bench.iova(0), page, bench.granule, READ_WRITE);
     bench.demandReads(bench.first, bench.iova(0), page);
+  },
+
+  'hundreds of domains come and go: whatever names them to the hardware is given back'(bench) {
+    const { iommu, first, second } = bench;
+    const kept = bench.serving('kept', 0, second);
+    const before = bench.fixture.allocatedTableBytes();
+    const page = bench.page();
+    for (let n = 0; n < 300; n++) {
+      const domain = bench.domain(`number-${n}`);
+      domain.map(bench.iova(0), page, bench.granule, READ_WRITE);
+      if (n % 2 === 0) iommu.attach(domain, first.device);
+      else iommu.replace(domain, first.device);
+      if (n % 50 === 0) bench.demandReads(first, bench.iova(0), page);
+      iommu.detach(domain, first.device);
+      domain.free();
+    }
+    demandEqual(bench.fixture.allocatedTableBytes(), before, 'table memory');
+    bench.demandNoAccess(first, bench.iova(0), 'all of them have gone', page);
+    bench.demandReads(second, bench.iova(0), kept.page);
   },
 
   'detach, cleanup and free are harmless a second time'(bench) {

@@ -103,7 +103,7 @@ export class ReferenceProcess implements ComplianceProcess {
     return [{ level: 'map', address: 0, descriptor: 0, meaning }];
   }
 
-  handleFault(address: number, direction: 'read' | 'write'): boolean {
+  handleFault(address: number, direction: 'read' | 'write' | 'execute'): boolean {
     const area = this.#areas.find((a) => address >= a.start && address < a.start + a.sizeBytes);
     if (this.hasExited || area === undefined || (direction === 'write' && area.isReadOnly)) return false;
     if (this.find(address) === undefined) {

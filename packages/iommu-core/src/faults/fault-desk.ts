@@ -6,6 +6,7 @@ import type { FaultReport, FaultVerdict, IommuInstance } from '../driver-port.ts
 import type { Explanation } from './explanation.ts';
 import { FaultLog } from './fault-log.ts';
 import type { Fault } from './fault.ts';
+import type { Binding } from '../group.ts';
 import type { GroupRegistry } from '../group-registry.ts';
 import { collectFault } from './report-fault.ts';
 import { explain } from './why.ts';
@@ -15,6 +16,7 @@ export type FaultListener = (fault: Fault) => FaultVerdict | undefined | void;
 
 /** An access that waits for an answer. */
 interface Held {
+  readonly fault: Fault;
   readonly instance: IommuInstance;
   readonly context: string;
 }
@@ -65,28 +67,47 @@ export class FaultDesk {
       context: fault.context ?? '',
       fault: fault.id,
     });
-    const verdict = this.#judge(fault, evidence.domain);
-    if (!fault.isStalled || fault.context === undefined) return verdict;
-    // One access stalls in a context: what was held there before has ended.
-    for (const [id, held] of this.#held) {
-      if (held.instance === instance && held.context === fault.context) this.#held.delete(id);
+    const canWait = fault.isStalled && fault.context !== undefined && instance.resume !== undefined;
+    // One access stalls in a context: what was held there before has ended, whoever answers it now.
+    if (canWait) this.#forget(instance, fault.context);
+    let verdict: FaultVerdict | undefined;
+    const failures: unknown[] = [];
+    for (const ask of this.#askedAbout(evidence.domain)) {
+      try {
+        const said = ask(fault);
+        if (verdict === undefined && said !== undefined) verdict = said;
+      } catch (error) {
+        failures.push(error);
+      }
     }
-    if (verdict === 'hold') this.#held.set(fault.id, { instance, context: fault.context });
+    if (verdict === undefined || (verdict === 'hold' && fault.isStalled && !canWait)) verdict = 'terminate';
+    if (verdict === 'hold' && canWait)
+      this.#held.set(fault.id, { fault, instance, context: fault.context ?? '' });
+    for (const error of failures) this.#reportFailure(fault, error);
     return verdict;
   }
 
-  /** @returns whether the access was still waiting: the first answer counts (iopf_group_response) */
+  /**
+   * @returns whether the access was still waiting: the first answer counts (iopf_group_response)
+   * @throws LabError EIO: it waits on
+   */
   respond(fault: Fault, outcome: 'retry' | 'terminate'): boolean {
     const held = this.#held.get(fault.id);
-    if (held === undefined) return false;
-    this.#held.delete(fault.id);
+    // The fault itself: another system has a fault of the same number.
+    if (held?.fault !== fault) return false;
+    if (!this.#isServed(held)) {
+      this.#held.delete(fault.id);
+      return false;
+    }
     try {
       held.instance.resume?.(held.context, outcome);
     } catch (error) {
       // The stall has ended by other means: the stream was moved to another domain.
       if (!isLabError(error, 'EINVAL')) throw error;
+      this.#held.delete(fault.id);
       return false;
     }
+    this.#held.delete(fault.id);
     return true;
   }
 
@@ -99,12 +120,27 @@ export class FaultDesk {
     return explain(fault, evidence, related(evidence.device));
   }
 
-  #judge(fault: Fault, domain: IommuDomain | undefined): FaultVerdict {
-    let verdict = domain && internalsOf(domain).handler?.(fault);
-    for (const listener of [...this.#listeners]) {
-      const said = listener(fault);
-      if (verdict === undefined && said !== undefined) verdict = said;
+  /** Who is asked, in order. */
+  #askedAbout(domain: IommuDomain | undefined): readonly FaultListener[] {
+    const handler = domain && internalsOf(domain).handler;
+    return handler === undefined ? [...this.#listeners] : [handler, ...this.#listeners];
+  }
+
+  /** Whether anything is configured there still: with the IOMMU or the device, what waited has gone. */
+  #isServed({ instance, context }: Held): boolean {
+    const isHere = (b: Binding): boolean => b.instance === instance && b.endpoint.context === context;
+    return this.#groups.bindings().some((b) => isHere(b) && !b.isGone);
+  }
+
+  #forget(instance: IommuInstance, context: string | undefined): void {
+    for (const [id, held] of this.#held) {
+      if (held.instance === instance && held.context === context) this.#held.delete(id);
     }
-    return verdict ?? 'terminate';
+  }
+
+  /** The books are written by now: misuse by a listener is told, anything else is not ours to catch. */
+  #reportFailure(fault: Fault, error: unknown): void {
+    if (!isLabError(error)) throw error;
+    this.#world.emit('iommu:fault_listener_failed', { fault: fault.id, error: error.message });
   }
 }

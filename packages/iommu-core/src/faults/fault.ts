@@ -14,6 +14,8 @@ export interface Fault {
   readonly streamId: number;
   readonly iova: number;
   readonly direction: 'read' | 'write';
+  /** A read that fetches an instruction; absent where the hardware does not say. */
+  readonly isInstruction?: boolean;
   readonly cause: FaultCause;
   readonly isStalled: boolean;
   /** Further faults came before this one was read, and are lost. */

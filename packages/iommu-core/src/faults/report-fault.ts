@@ -44,7 +44,7 @@ function findBinding(
   instance: IommuInstance,
   report: FaultReport,
 ): Binding | undefined {
-  const here = bindings.filter((b) => b.endpoint.provider === instance.provider);
+  const here = bindings.filter((b) => b.instance === instance && !b.isGone);
   const hasStream = (b: Binding): boolean => b.endpoint.streamIds.includes(report.streamId);
   if (report.context === undefined) return here.find(hasStream);
   const inContext = here.filter((b) => b.endpoint.context === report.context);

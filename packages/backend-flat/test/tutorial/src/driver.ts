@@ -26,8 +26,9 @@ export class TinyDriver implements Driver {
     const { world, mmio, interrupts } = device.bus.services;
     const { start } = device.memoryResource('registers');
     const { irq } = device.interruptResource('fault');
-    // Nothing is known of what an earlier owner left: every stream is refused from here on.
+    // Nothing is known of what an earlier owner left: every stream is refused from here on, and its last fault is not ours.
     for (const stream of STREAMS) mmio.write32(start + 4 * stream, 0);
+    mmio.write32(start + REGISTERS.FAULT, 0);
     const init = { provider: device.name, mmio, registers: start, tables: this.#tables };
     const instance = new TinyInstance(world, init);
     const free = interrupts.request(irq, device.name, () => {
@@ -47,6 +48,7 @@ export class TinyDriver implements Driver {
   remove(device: Device): void {
     this.#iommu.removeInstance(device.name);
     this.#freeInterrupts.get(device)?.();
+    this.#freeInterrupts.delete(device);
   }
 }
 

@@ -77,7 +77,8 @@ export class TinyInstance implements IommuInstance {
 
   #leave(previous: AttachTarget | undefined): void {
     const users = previous && tableOf(previous)?.users;
-    users?.splice(users.indexOf(this.#forget), 1);
+    const index = users?.indexOf(this.#forget) ?? -1;
+    if (index >= 0) users?.splice(index, 1);
   }
 }
 
