@@ -4,7 +4,7 @@ import { assert, LabError, type World } from '@iommu-lab/machine';
 import { canServe, commonCapabilities, isOneKind, NO_MAPPINGS } from './common-capabilities.ts';
 import { type DomainInit, type FaultHandler, internalsOf, IommuDomain } from './domain.ts';
 import type { IommuInstance } from './driver-port.ts';
-import type { Binding, GroupState } from './group.ts';
+import type { Binding, GroupState } from './groups/group.ts';
 import type { ProcessSpace } from './process-space.ts';
 
 /** `dma`: a paging domain for the DMA API; `identity`: no translation; `blocked`: no access. */

@@ -7,28 +7,21 @@
  */
 import { assert, hex, LabError, type PhysAddr, type World } from '@iommu-lab/machine';
 import type { IommuCapabilities } from './capabilities.ts';
+import { type DirtyPage, DirtyTracking } from './mapping/dirty-tracking.ts';
 import type { AttachTarget, FaultVerdict, IommuInstance, PagingTable } from './driver-port.ts';
 import type { Fault } from './faults/fault.ts';
-import { Gather } from './gather.ts';
-import { MappingJournal, type MappingRecord, type NewMapping } from './mapping-journal.ts';
-import { checkIovaRange, checkPhysRange, grantedProtection } from './mapping-rules.ts';
-import { mergeEntries, type ScatterEntry } from './merge-entries.ts';
+import { Gather } from './mapping/gather.ts';
+import { MappingJournal, type MappingRecord, type NewMapping } from './mapping/mapping-journal.ts';
+import { checkIovaRange, checkPhysRange, grantedProtection } from './mapping/mapping-rules.ts';
+import { mergeEntries, type ScatterEntry } from './mapping/merge-entries.ts';
 import type { ProcessSpace } from './process-space.ts';
 import { formatProtection, type Protection } from './protection.ts';
-import { nextPiece, pageAround, type Piece, splitRange } from './split-range.ts';
+import { nextPiece, pageAround, type Piece, splitRange } from './mapping/split-range.ts';
 
 export type DomainKind = 'paging' | 'identity' | 'blocked' | 'sva';
 
 /** Looks at a fault in a domain. @returns the verdict, or undefined to leave it to the next. */
 export type FaultHandler = (fault: Fault) => FaultVerdict | undefined;
-
-/** A page that was written. */
-export interface DirtyPage {
-  readonly iova: number;
-  readonly sizeBytes: number;
-}
-
-type DirtyTable = Required<Pick<PagingTable, 'setDirtyTracking' | 'visitDirty'>> & Pick<PagingTable, 'sync'>;
 
 /** Who a mapping is by when its caller gave no label. */
 export const UNLABELLED = '(no label)';
@@ -72,7 +65,7 @@ export class IommuDomain {
   readonly #journal = new MappingJournal();
   #handler: FaultHandler | undefined;
   #isFreed = false;
-  #isTracking = false;
+  readonly #dirty: DirtyTracking;
 
   static {
     internalsOf = (domain) => ({
@@ -94,6 +87,7 @@ export class IommuDomain {
     this.kind = init.target.kind;
     this.name = init.name;
     this.capabilities = init.capabilities;
+    this.#dirty = new DirtyTracking(this);
   }
 
   /** Bytes of memory the domain's own tables occupy; 0 for a static, sva or freed domain. */
@@ -235,11 +229,7 @@ export class IommuDomain {
    * @throws LabError EINVAL when not a paging domain or freed; EOPNOTSUPP on hardware that cannot
    */
   setDirtyTracking(isOn: boolean): void {
-    const table = this.#dirtyTable();
-    if (isOn === this.#isTracking) return;
-    table.setDirtyTracking(isOn);
-    this.#isTracking = isOn;
-    if (isOn) this.readDirty(0, 0, { clear: true });
+    this.#dirty.set(this.#table(), isOn);
   }
 
   /**
@@ -253,18 +243,7 @@ export class IommuDomain {
     sizeBytes: number,
     options: { readonly clear?: boolean } = {},
   ): readonly DirtyPage[] {
-    const table = this.#dirtyTable();
-    if (!this.#isTracking) throw new LabError('EINVAL', `domain ${this.name} does not track what is written`);
-    const { start, last } = this.capabilities.aperture;
-    if (sizeBytes !== 0) checkIovaRange(this.capabilities, iova, sizeBytes);
-    const pages: DirtyPage[] = [];
-    const gather = new Gather();
-    const range: readonly [number, number] = sizeBytes === 0 ? [start, last + 1 - start] : [iova, sizeBytes];
-    table.visitDirty(...range, options.clear === true, gather, (at, pageSize) => {
-      pages.push({ iova: at, sizeBytes: pageSize });
-    });
-    if (!gather.isEmpty) table.sync(gather);
-    return pages;
+    return this.#dirty.read(this.#table(), iova, sizeBytes, options.clear === true);
   }
 
   /**
@@ -302,18 +281,6 @@ export class IommuDomain {
       throw new LabError('EINVAL', `domain ${this.name} is ${this.kind}: it has no mappings`);
     if (this.#isFreed) throw new LabError('EINVAL', `domain ${this.name} has been freed`);
     return target.table;
-  }
-
-  #dirtyTable(): DirtyTable {
-    const table = this.#table();
-    if (!this.capabilities.dirtyTracking) {
-      throw new LabError('EOPNOTSUPP', `the hardware of ${this.name} does not note what is written`);
-    }
-    assert(
-      table.setDirtyTracking !== undefined && table.visitDirty !== undefined,
-      'a backend that tracks what is written has both operations for it',
-    );
-    return table as DirtyTable;
   }
 
   #mapPieces(

@@ -8,7 +8,7 @@
 import type { Device, Endpoint, ReservedRegion } from '@iommu-lab/driver-core';
 import type { PhysAddr } from '@iommu-lab/machine';
 import type { IommuCapabilities } from './capabilities.ts';
-import type { Gather } from './gather.ts';
+import type { Gather } from './mapping/gather.ts';
 import type { ProcessSpace } from './process-space.ts';
 import type { Protection } from './protection.ts';
 

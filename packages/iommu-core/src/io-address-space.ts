@@ -7,14 +7,14 @@
  */
 import type { Device, ReservedRegion } from '@iommu-lab/driver-core';
 import { hex, LabError, type PhysAddr, type World } from '@iommu-lab/machine';
-import type { DomainOf } from './attach.ts';
+import type { DomainOf } from './groups/attach.ts';
 import type { IommuCapabilities } from './capabilities.ts';
 import { spaceCapabilities } from './common-capabilities.ts';
 import { type FaultHandler, type IommuDomain, UNLABELLED } from './domain.ts';
 import type { IommuInstance } from './driver-port.ts';
-import type { GroupState } from './group.ts';
-import { MappingJournal, type MappingRecord } from './mapping-journal.ts';
-import { mergeEntries, type ScatterEntry } from './merge-entries.ts';
+import type { GroupState } from './groups/group.ts';
+import { MappingJournal, type MappingRecord } from './mapping/mapping-journal.ts';
+import { mergeEntries, type ScatterEntry } from './mapping/merge-entries.ts';
 import type { Protection } from './protection.ts';
 import { refuseReserved, reservedRegionsOf } from './reserved-regions.ts';
 import { SpaceDomains } from './space-domains.ts';

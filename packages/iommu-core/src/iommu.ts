@@ -5,7 +5,7 @@
  */
 import type { Device, ReservedRegion } from '@iommu-lab/driver-core';
 import { isLabError, type World } from '@iommu-lab/machine';
-import { attachAll } from './attach.ts';
+import { attachAll } from './groups/attach.ts';
 import { DomainFactory, type DefaultDomainKind, type DomainRequest } from './domain-factory.ts';
 import type { IommuDomain } from './domain.ts';
 import type { FaultReport, FaultVerdict, IommuInstance } from './driver-port.ts';
@@ -19,13 +19,13 @@ import {
   type IommuGroup,
   separableBinding,
   separableBindings,
-} from './group.ts';
-import { GroupMoves } from './group-moves.ts';
-import { GroupRegistry } from './group-registry.ts';
+} from './groups/group.ts';
+import { GroupMoves } from './groups/group-moves.ts';
+import { GroupRegistry } from './groups/group-registry.ts';
 import { InstanceRegistry } from './instance-registry.ts';
 import { type AddressSpaceSpan, IoAddressSpace } from './io-address-space.ts';
-import { Membership } from './membership.ts';
-import { claim, unclaim } from './ownership.ts';
+import { Membership } from './groups/membership.ts';
+import { claim, unclaim } from './groups/ownership.ts';
 import { type ProcessBond, ProcessBindings } from './process-binding.ts';
 import type { ProcessSpace } from './process-space.ts';
 import { reservedRegionsOf } from './reserved-regions.ts';

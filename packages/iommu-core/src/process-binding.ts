@@ -5,15 +5,15 @@
  */
 import type { Device } from '@iommu-lab/driver-core';
 import { hex, LabError, type World } from '@iommu-lab/machine';
-import { attachAll } from './attach.ts';
+import { attachAll } from './groups/attach.ts';
 import { internalsOf, type IommuDomain } from './domain.ts';
 import type { DomainFactory } from './domain-factory.ts';
 import type { IommuInstance } from './driver-port.ts';
 import type { Fault } from './faults/fault.ts';
 import { FaultQueue } from './faults/fault-queue.ts';
-import { type Binding, coreDomainOf, type GroupState, isIdle, separableBinding } from './group.ts';
-import type { GroupMoves } from './group-moves.ts';
-import type { GroupRegistry } from './group-registry.ts';
+import { type Binding, coreDomainOf, type GroupState, isIdle, separableBinding } from './groups/group.ts';
+import type { GroupMoves } from './groups/group-moves.ts';
+import type { GroupRegistry } from './groups/group-registry.ts';
 import type { ProcessSpace } from './process-space.ts';
 import { requiresDirect } from './reserved-regions.ts';
 

@@ -2,7 +2,7 @@
 import type { ReservedRegion } from '@iommu-lab/driver-core';
 import { alignDown, alignUp, hex, LabError } from '@iommu-lab/machine';
 import type { IommuDomain } from './domain.ts';
-import type { Binding } from './group.ts';
+import type { Binding } from './groups/group.ts';
 import { READ_WRITE } from './protection.ts';
 
 /**

@@ -6,9 +6,9 @@ import { assert } from '@iommu-lab/machine';
 import { isOneKind } from './common-capabilities.ts';
 import { type FaultHandler, internalsOf, type IommuDomain } from './domain.ts';
 import type { IommuInstance } from './driver-port.ts';
-import type { Binding } from './group.ts';
-import type { MappingJournal, MappingRecord } from './mapping-journal.ts';
-import type { ScatterEntry } from './merge-entries.ts';
+import type { Binding } from './groups/group.ts';
+import type { MappingJournal, MappingRecord } from './mapping/mapping-journal.ts';
+import type { ScatterEntry } from './mapping/merge-entries.ts';
 import type { Protection } from './protection.ts';
 
 /** What one map call asked for. */

@@ -4,7 +4,7 @@ import type { WalkStep } from '../driver-port.ts';
 import type { Fault } from './fault.ts';
 import type { FaultFacts, Neighbour, Right } from './fault-facts.ts';
 import type { FaultEvidence } from './fault-log.ts';
-import type { MappingRecord, UnmappedRecord } from '../mapping-journal.ts';
+import type { MappingRecord, UnmappedRecord } from '../mapping/mapping-journal.ts';
 
 /**
  * - `never-mapped`: nothing was mapped there, or it is forgotten;

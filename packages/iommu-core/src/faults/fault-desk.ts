@@ -6,8 +6,8 @@ import type { FaultReport, FaultVerdict, IommuInstance } from '../driver-port.ts
 import type { Explanation } from './explanation.ts';
 import { FaultLog } from './fault-log.ts';
 import type { Fault } from './fault.ts';
-import type { Binding } from '../group.ts';
-import type { GroupRegistry } from '../group-registry.ts';
+import type { Binding } from '../groups/group.ts';
+import type { GroupRegistry } from '../groups/group-registry.ts';
 import { collectFault } from './report-fault.ts';
 import { explain } from './why.ts';
 

@@ -6,7 +6,7 @@ import {
   type MappingJournal,
   type MappingRecord,
   type UnmappedRecord,
-} from '../mapping-journal.ts';
+} from '../mapping/mapping-journal.ts';
 
 /** A right that a mapping can lack. */
 export type Right = 'read' | 'write' | 'execute' | 'unprivileged';

@@ -2,7 +2,7 @@
 import { hex } from '@iommu-lab/machine';
 import { internalsOf, type IommuDomain } from '../domain.ts';
 import { afterText } from './fault-summary.ts';
-import { contains, type MappingRecord } from '../mapping-journal.ts';
+import { contains, type MappingRecord } from '../mapping/mapping-journal.ts';
 import { type FaultCase, NEAR_BYTES } from './explanation.ts';
 import { makerText, quoted } from './words.ts';
 

@@ -1,7 +1,7 @@
 /** An explanation as text: a headline, then one fact a line, aligned, without colours. */
 import { hex } from '@iommu-lab/machine';
 import type { Neighbour } from './fault-facts.ts';
-import type { MappingRecord } from '../mapping-journal.ts';
+import type { MappingRecord } from '../mapping/mapping-journal.ts';
 import { formatProtection } from '../protection.ts';
 import type { Conclusion, Explanation } from './explanation.ts';
 import { makerText, quoted, rangeText, sizeText, timeText } from './words.ts';

@@ -5,7 +5,7 @@ import { internalsOf, type IommuDomain } from '../domain.ts';
 import type { FaultReport, IommuInstance, WalkStep } from '../driver-port.ts';
 import type { FaultEvidence, FaultLog } from './fault-log.ts';
 import type { Fault } from './fault.ts';
-import type { Binding } from '../group.ts';
+import type { Binding } from '../groups/group.ts';
 
 /** Makes the fault and captures what an explanation will need. Changes nothing. */
 export function collectFault(

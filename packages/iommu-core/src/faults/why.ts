@@ -9,7 +9,7 @@ import { type FaultFacts, gatherFacts, isInAperture } from './fault-facts.ts';
 import { findHints } from './fault-hints.ts';
 import type { FaultEvidence } from './fault-log.ts';
 import { summaryOf } from './fault-summary.ts';
-import { MappingJournal } from '../mapping-journal.ts';
+import { MappingJournal } from '../mapping/mapping-journal.ts';
 import { remediesFor } from './remedies.ts';
 
 /** @param related domains the device could have meant: its own, and those nobody uses */

@@ -1,6 +1,6 @@
 /** Words and numbers of explanations. */
 import { hex } from '@iommu-lab/machine';
-import type { MappingRecord } from '../mapping-journal.ts';
+import type { MappingRecord } from '../mapping/mapping-journal.ts';
 import type { Protection } from '../protection.ts';
 
 /** `0x00010000-0x00010fff`, both ends included. */

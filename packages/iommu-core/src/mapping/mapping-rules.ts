@@ -1,7 +1,7 @@
 /** What may be mapped in a domain: range and rights, checked before anything is touched. */
 import { hex, LabError } from '@iommu-lab/machine';
-import type { IommuCapabilities } from './capabilities.ts';
-import { formatProtection, type Protection } from './protection.ts';
+import type { IommuCapabilities } from '../capabilities.ts';
+import { formatProtection, type Protection } from '../protection.ts';
 
 /**
  * Checks an IOVA range against the granule and the aperture.

@@ -4,9 +4,9 @@
  * A binding that was attached once is never without a domain.
  */
 import { isLabError, LabError, type World } from '@iommu-lab/machine';
-import { internalsOf, type IommuDomain } from './domain.ts';
+import { internalsOf, type IommuDomain } from '../domain.ts';
 import type { Binding } from './group.ts';
-import { requiresDirect } from './reserved-regions.ts';
+import { requiresDirect } from '../reserved-regions.ts';
 
 /** Which domain a binding goes to. */
 export type DomainOf = (binding: Binding) => IommuDomain;

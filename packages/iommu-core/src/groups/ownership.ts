@@ -4,7 +4,7 @@
  */
 import type { Device } from '@iommu-lab/driver-core';
 import { LabError } from '@iommu-lab/machine';
-import type { IommuDomain } from './domain.ts';
+import type { IommuDomain } from '../domain.ts';
 import { type GroupState, isIdle } from './group.ts';
 
 /**

@@ -3,15 +3,15 @@ import type { Device } from '@iommu-lab/driver-core';
 import { LabError, type World } from '@iommu-lab/machine';
 import { attachAll, release } from './attach.ts';
 import { discardDefaults, homeIn, makeDefaults } from './default-domains.ts';
-import type { DomainFactory } from './domain-factory.ts';
-import type { IommuDomain } from './domain.ts';
+import type { DomainFactory } from '../domain-factory.ts';
+import type { IommuDomain } from '../domain.ts';
 import { type Binding, GroupState, groupWithKeys } from './group.ts';
 import type { GroupMoves } from './group-moves.ts';
 import { type GroupRegistry, type ProbedEndpoint, probeEndpoints } from './group-registry.ts';
-import type { InstanceRegistry } from './instance-registry.ts';
-import type { IoAddressSpace } from './io-address-space.ts';
+import type { InstanceRegistry } from '../instance-registry.ts';
+import type { IoAddressSpace } from '../io-address-space.ts';
 import { checkMayUse } from './ownership.ts';
-import { mapDirectRegions, reservedRegionsOf } from './reserved-regions.ts';
+import { mapDirectRegions, reservedRegionsOf } from '../reserved-regions.ts';
 
 /** What membership works on. */
 export interface MembershipParts {

@@ -2,7 +2,7 @@
 import type { Device } from '@iommu-lab/driver-core';
 import { LabError, type World } from '@iommu-lab/machine';
 import { attachAll, type DomainOf, mustAttach } from './attach.ts';
-import { internalsOf, type IommuDomain } from './domain.ts';
+import { internalsOf, type IommuDomain } from '../domain.ts';
 import { type Binding, coreDomainOf, type GroupState, isIdle } from './group.ts';
 
 export class GroupMoves {

@@ -1,9 +1,9 @@
 /** The groups there are: who is in which, and what an operation that starts from a device works on. */
 import type { Device } from '@iommu-lab/driver-core';
 import { LabError } from '@iommu-lab/machine';
-import type { IommuInstance } from './driver-port.ts';
+import type { IommuInstance } from '../driver-port.ts';
 import type { Binding, GroupState } from './group.ts';
-import type { InstanceRegistry } from './instance-registry.ts';
+import type { InstanceRegistry } from '../instance-registry.ts';
 
 export class GroupRegistry {
   readonly #groups: GroupState[] = [];

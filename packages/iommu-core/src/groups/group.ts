@@ -4,9 +4,9 @@
  */
 import type { Device, Endpoint } from '@iommu-lab/driver-core';
 import { LabError } from '@iommu-lab/machine';
-import type { IommuDomain } from './domain.ts';
-import type { IommuInstance } from './driver-port.ts';
-import type { IoAddressSpace } from './io-address-space.ts';
+import type { IommuDomain } from '../domain.ts';
+import type { IommuInstance } from '../driver-port.ts';
+import type { IoAddressSpace } from '../io-address-space.ts';
 
 /** A group as its users see it. */
 export interface IommuGroup {

@@ -1,12 +1,12 @@
 /** What a group of devices is on before somebody attaches it: one domain, or an address space over several kinds of IOMMU. */
 import type { Device } from '@iommu-lab/driver-core';
 import { assert } from '@iommu-lab/machine';
-import { isOneKind } from './common-capabilities.ts';
-import type { DomainFactory } from './domain-factory.ts';
-import type { IommuDomain } from './domain.ts';
-import type { IommuInstance } from './driver-port.ts';
+import { isOneKind } from '../common-capabilities.ts';
+import type { DomainFactory } from '../domain-factory.ts';
+import type { IommuDomain } from '../domain.ts';
+import type { IommuInstance } from '../driver-port.ts';
 import type { GroupDefaults } from './group.ts';
-import type { IoAddressSpace } from './io-address-space.ts';
+import type { IoAddressSpace } from '../io-address-space.ts';
 
 /**
  * For a new group whose first member is `device`, behind `instances`.

@@ -3,7 +3,7 @@
  * tables: overlap is checked here before a table is touched, and a fault is explained from here.
  */
 import { LiveMappings } from './live-mappings.ts';
-import type { Protection } from './protection.ts';
+import type { Protection } from '../protection.ts';
 import { UnmappedHistory } from './unmapped-history.ts';
 
 /** A physically contiguous mapping, or what is left of one. */
