@@ -312,7 +312,7 @@ export class Iommu {
     const bindings = context === undefined ? group.bindings : separableBindings(group, device, context);
     const left = this.#moves.leave(bindings, (b) => b.domain === domain, baseOf);
     if (context !== undefined) for (const binding of left) this.#moves.reportBinding(binding);
-    else for (const member of new Set(left.map((b) => b.device))) this.#moves.report(group, member);
+    else this.#moves.report(left);
     this.#letGo();
   }
 
@@ -328,7 +328,7 @@ export class Iommu {
       attachAll(this.#world, group.bindings, () => this.#domains.blocked),
     );
     if (!isFirst) return;
-    for (const member of group.devices) this.#moves.report(group, member);
+    this.#moves.report(group.bindings);
   }
 
   /**

@@ -33,11 +33,10 @@ export function reservedRegionsOf(bindings: readonly Binding[]): readonly Reserv
 }
 
 /** Whether the device uses IOVAs of its own all the time, so that it must never be blocked. */
-export function requiresDirect({ device, instance, endpoint }: Binding): boolean {
+export function requiresDirect({ device, instance, endpoint, isGone }: Binding): boolean {
   const isDirect = ({ kind }: ReservedRegion): boolean => kind === 'direct';
-  return (
-    device.reservedRegions.some(isDirect) || instance.reservedRegions?.(endpoint).some(isDirect) === true
-  );
+  const own = isGone ? [] : (instance.reservedRegions?.(endpoint) ?? []);
+  return [...device.reservedRegions, ...own].some(isDirect);
 }
 
 /**

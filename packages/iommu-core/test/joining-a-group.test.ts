@@ -15,7 +15,7 @@ interface Start extends Bench {
 
 function start(): Start {
   const made = bench({
-    isolate: ({ context }) => (context === 'c1' ? 'c1' : 'shared'),
+    isolate: ({ context }) => (context === 'c0' || context === 'c9' ? 'shared' : context),
     capabilities: { processFormats: [FORMAT] },
   });
   const [a, joiner] = [
@@ -102,12 +102,29 @@ describe('a device that is new to a group', () => {
     expect(iommu.domainOf(joiner, 'c9')).toBe(iommu.defaultDomainOf(a));
   });
 
-  test('lands on blocked beside one that was put there', () => {
+  test('lands there with all its endpoints, one of a key of its own among them', () => {
     const { iommu, a, joiner } = start();
-    iommu.attach(iommu.blockedDomain, a);
+    joiner.endpoints = [endpoint('own', 8), endpoint('c9', 9)];
+    iommu.claimOwnership(a, 'guest');
     iommu.configure(joiner);
-    expect(iommu.domainOf(joiner, 'c9')).toBe(iommu.domainOf(a, 'c0'));
+    expect(['own', 'c9'].map((c) => iommu.domainOf(joiner, c))).toEqual([
+      iommu.blockedDomain,
+      iommu.blockedDomain,
+    ]);
   });
+
+  test.each(['all of it', 'the shared context alone'])(
+    'lands on blocked beside one that was put there: %s',
+    (what) => {
+      const { iommu, a, joiner } = start();
+      iommu.cleanup(a);
+      a.endpoints = [endpoint('c1', 1), endpoint('c0', 0)];
+      iommu.configure(a);
+      iommu.replace(iommu.blockedDomain, a, what === 'all of it' ? undefined : 'c0');
+      iommu.configure(joiner);
+      expect(iommu.domainOf(joiner, 'c9')).toBe(iommu.blockedDomain);
+    },
+  );
 
   test('comes in while the hardware has quarantined a member', () => {
     const { iommu, fake, a, joiner } = start();

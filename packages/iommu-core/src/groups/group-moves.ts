@@ -38,13 +38,13 @@ export class GroupMoves {
   /** Moves every binding to its domain, or none. @throws LabError as `attachAll` */
   place(group: GroupState, domainOf: DomainOf): void {
     attachAll(this.#world, group.bindings, domainOf);
-    for (const device of group.devices) this.report(group, device);
+    this.report(group.bindings);
   }
 
   /** To where the group belongs while nobody has attached it elsewhere. Never fails. */
   putBack(group: GroupState): void {
     this.leave(group.bindings, () => true, coreDomainOf(group, this.#blocked));
-    for (const device of group.devices) this.report(group, device);
+    this.report(group.bindings);
   }
 
   /** Moves those that `isLeaving` says. Never fails. @returns those that moved */
@@ -58,10 +58,12 @@ export class GroupMoves {
     return leaving;
   }
 
-  /** The events of one member: the domains that it is on now. */
-  report(group: GroupState, device: Device): void {
-    const domains = new Set(group.bindings.filter((b) => b.device === device).map((b) => b.domain));
-    for (const domain of domains) this.#emit(device, domain);
+  /** The events of bindings that were moved together: each device once for each domain that it is on now. */
+  report(bindings: readonly Binding[]): void {
+    for (const device of new Set(bindings.map((b) => b.device))) {
+      const domains = new Set(bindings.filter((b) => b.device === device).map((b) => b.domain));
+      for (const domain of domains) this.#emit(device, domain);
+    }
   }
 
   /** The event of one binding that was moved by itself. */

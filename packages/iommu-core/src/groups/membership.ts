@@ -64,7 +64,7 @@ export class Membership {
     if (joined === undefined) groups.add(group);
     group.devices.push(device);
     world.emit('iommu:add_device_to_group', { group: group.id, device: device.name });
-    moves.report(group, device);
+    moves.report(group.bindings.filter((b) => b.device === device));
   }
 
   /** `Iommu.cleanup`. */
