@@ -73,15 +73,35 @@ describe('two processes, one after the other', () => {
     expect([kindsOf(fake), fake.processTables.size]).toEqual([['paging', 'paging'], 0]);
   });
 
-  test('of which the first has ended: who blocks the device then is left alone by its unbind', () => {
-    const { iommu, rot, app, fake } = startProcess();
+  test.each(['at once', 'after a domain of his own'])(
+    'of which the first has ended: who blocks the device %s is not undone by its unbind',
+    (when) => {
+      const made = startProcess();
+      const { iommu, rot, app, fake } = made;
+      const bond = iommu.bindProcess(rot, app);
+      app.exit();
+      if (when !== 'at once') iommu.attach(iommu.allocPagingDomain(rot, 'mine'), rot);
+      iommu.replace(iommu.blockedDomain, rot);
+      expect(held(made)).toEqual([0, 0, 0]);
+      bond.unbind();
+      expect([kindsOf(fake), iommu.domainOf(rot)]).toEqual([['blocked', 'blocked'], iommu.blockedDomain]);
+    },
+  );
+
+  test('of which one has ended: its bond still takes the device home when others have come and gone', () => {
+    const made = startProcess();
+    const { iommu, rot, app, fake } = made;
     const bond = iommu.bindProcess(rot, app);
     app.exit();
-    const mine = iommu.allocPagingDomain(rot, 'mine');
-    iommu.attach(mine, rot);
-    iommu.replace(iommu.blockedDomain, rot);
+    const other = device('other', endpoint('c0', 0));
+    iommu.configure(other);
+    iommu.cleanup(other);
+    expect(kindsOf(fake)).toEqual(['blocked', 'blocked']);
     bond.unbind();
-    expect([kindsOf(fake), iommu.domainOf(rot)]).toEqual([['blocked', 'blocked'], iommu.blockedDomain]);
+    expect([kindsOf(fake), held(made)]).toEqual([
+      ['paging', 'paging'],
+      [0, 0, 0],
+    ]);
   });
 });
 
