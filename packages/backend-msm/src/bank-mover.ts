@@ -2,10 +2,10 @@
 import type { AttachTarget } from '@iommu-lab/iommu-core';
 import { LabError, type World } from '@iommu-lab/machine';
 import { AsidAllocator } from './asids.ts';
+import { programOf } from './bank-program.ts';
 import type { BankMap, BankState, Current } from './bank-state.ts';
 import type { MsmHardware } from './clock-bracket.ts';
 import { interruptIndexOf, type ResolvedMsmIommuConfig } from './config.ts';
-import { programOf } from './current-program.ts';
 import type { HardwareVerbs } from './hw.ts';
 import { MsmPagingTable } from './msm-paging-table.ts';
 import { MsmProcessTable } from './msm-process-table.ts';

@@ -2,8 +2,9 @@
 import type { AttachTarget } from '@iommu-lab/iommu-core';
 import type { MsmIommuContext, MsmSmmuPlatformData } from '@iommu-lab/msm-bus';
 import type { HeldClocks } from './clock-bracket.ts';
-import type { Attachment, MsmPagingTable } from './msm-paging-table.ts';
+import type { MsmPagingTable } from './msm-paging-table.ts';
 import type { MsmProcessTable } from './msm-process-table.ts';
+import type { Attachment } from './table-users.ts';
 
 /** What a bank translates by now. */
 export type Current =
@@ -66,7 +67,7 @@ export class BankMap {
     return this.states.find((state) => state.bank === bank);
   }
 
-  /** The context that a machine id is wired to. */
+  /** The context that a machine id is wired to; of two in one bank the first, for the hardware does not tell them apart. */
   contextOfStream(mid: number): MsmIommuContext | undefined {
     return this.states.flatMap(({ contexts }) => contexts).find(({ machineIds }) => machineIds.includes(mid));
   }

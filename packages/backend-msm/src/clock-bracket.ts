@@ -1,8 +1,8 @@
 /**
  * The clock bracket (R55): registers are reached with the interface clock on, then the core clock, and never without.
- * The verbs are handed out inside a bracket only.
+ * Who keeps the verbs keeps a bracket open for as long: the attachments of a table stand on the clocks their context holds.
  */
-import type { MmioPort } from '@iommu-lab/machine';
+import { assert, type MmioPort } from '@iommu-lab/machine';
 import type { ClockGate } from '@iommu-lab/msm-bus';
 import { HardwareVerbs } from './hw.ts';
 import { RegisterAccess } from './register-access.ts';
@@ -10,7 +10,7 @@ import { RegisterAccess } from './register-access.ts';
 /** An open bracket. */
 export interface HeldClocks {
   readonly hw: HardwareVerbs;
-  /** Closes it. Once. */
+  /** Closes it; a second time is a defect. */
   release(): void;
 }
 
@@ -19,6 +19,10 @@ export class MsmHardware {
   readonly #gates: readonly ClockGate[];
   readonly #verbs: HardwareVerbs;
   #holds = 0;
+  /** Pieces of work that run inside a bracket now. */
+  #running = 0;
+  /** Clocks of brackets that were closed meanwhile: they run until the work is done. */
+  readonly #closing: (() => void)[] = [];
 
   /**
    * @param base physical address of the register window
@@ -30,16 +34,19 @@ export class MsmHardware {
   }
 
   /**
-   * Runs `work` inside a bracket: the one that is open, or one of its own.
+   * Runs `work` inside a bracket: the one that is open, or one of its own. One that `work` closes, as a fault handler that
+   * blocks the last context in use does, stays open until it is done.
    * @throws LabError EIO when none is open and a clock does not start; `work` did not run then
    */
   powered<T>(work: (hw: HardwareVerbs) => T): T {
-    if (this.#holds > 0) return work(this.#verbs);
-    const held = this.hold();
+    const own = this.#holds > 0 ? undefined : this.hold();
+    this.#running++;
     try {
-      return work(held.hw);
+      return work(this.#verbs);
     } finally {
-      held.release();
+      this.#running--;
+      own?.release();
+      this.#switchOff();
     }
   }
 
@@ -62,12 +69,21 @@ export class MsmHardware {
       throw error;
     }
     this.#holds++;
+    let isOpen = true;
     return {
       hw: this.#verbs,
       release: () => {
+        assert(isOpen, 'a clock bracket is closed once');
+        isOpen = false;
         this.#holds--;
-        off();
+        this.#closing.push(off);
+        this.#switchOff();
       },
     };
+  }
+
+  #switchOff(): void {
+    if (this.#running > 0) return;
+    for (const off of this.#closing.splice(0)) off();
   }
 }

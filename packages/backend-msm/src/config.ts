@@ -31,7 +31,9 @@ export interface MsmIommuConfig {
   /**
    * Streams that no context claims are routed to no bank, and claimed ones only once their bank blocks; true unless
    * given. Else an unclaimed stream is served by bank 0, whoever has that at the moment. It relies on a bank number that does not
-   * exist being a configuration error, which no public source states.
+   * exist being a configuration error, which no public source states. It is also what a context's streams are kept from its
+   * bank by while all that waits there is ended; without it only the faulted access is, and what waits behind it may be
+   * tried by what the context is given next.
    */
   readonly fenceStreams?: boolean;
 }

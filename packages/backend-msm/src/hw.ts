@@ -242,12 +242,6 @@ export class HardwareVerbs {
   }
 }
 
-/** TTBR0 for a table: plain memory walks, or walks that look into the CPU's cache (0x6A, R54). */
-export function ttbr0Of(root: number, coherentWalk: boolean): number {
-  const attributes = coherentWalk ? encode(TTBR0, { SH: 1, NOS: 1, IRGNL: 1, ORGN: 1 }) : 0;
-  return (root + attributes) >>> 0;
-}
-
 function dump(registers: readonly Register[], read: (register: Register) => number): RegisterDump {
   return Object.fromEntries(registers.map((register) => [register.name, read(register)]));
 }

@@ -13,15 +13,14 @@ import type {
 import { assert, isLabError, LabError, type MemoryPort, type World } from '@iommu-lab/machine';
 import type { MsmSmmuPlatformData } from '@iommu-lab/msm-bus';
 import { ShortDescriptorTable, type TableMemory } from '@iommu-lab/page-table';
+import { programOf, ttbr0Of } from './bank-program.ts';
 import { BankMap, type BankState, BLOCKED, isCurrent } from './bank-state.ts';
 import { BankMover } from './bank-mover.ts';
 import { capabilitiesOf, tableKeyOf } from './capabilities.ts';
 import type { MsmHardware } from './clock-bracket.ts';
 import { BLOCKED_ASID, interruptIndexOf, type ResolvedMsmIommuConfig } from './config.ts';
-import { programOf } from './current-program.ts';
 import { serviceFaults } from './fault-handler.ts';
 import { endAllHeld, endStall } from './held-access.ts';
-import { ttbr0Of } from './hw.ts';
 import { MsmPagingTable } from './msm-paging-table.ts';
 import { MsmProcessTable } from './msm-process-table.ts';
 
@@ -149,16 +148,24 @@ export class MsmIommuInstance implements IommuInstance {
     if (previous === undefined) state.users++;
   }
 
-  /** Blocks the context with its last endpoint; its clocks run, so it cannot fail. */
+  /**
+   * Blocks the context with its last endpoint; its clocks run, so it cannot fail. Until then the streams of one that has
+   * left go on being translated: contexts are told apart, not the devices that share one.
+   */
   release(endpoint: Endpoint, _previous: AttachTarget): void {
     const state = this.#stateOf(endpoint.context);
-    state.users = Math.max(0, state.users - 1);
+    state.users--;
+    assert(state.users >= 0, `${endpoint.context} is released by who was attached`);
     if (state.users === 0) this.#block(state);
   }
 
   /**
    * The interrupt handler: serves every fault that is recorded. Global errors have no line of their own; they are
    * found on the way, or by calling this.
+   *
+   * Where a clock does not start nothing can be read: it says there was none, as drivers/iommu/msm_iommu.c does
+   * (msm_iommu_fault_handler), and is called again while the line is high. A clock that fails for long makes that an
+   * interrupt nobody cared for: it is switched off, and faults wait until this is called.
    * @returns whether there was one
    */
   serviceFaults(): boolean {
@@ -193,7 +200,9 @@ export class MsmIommuInstance implements IommuInstance {
   #block(state: BankState): void {
     if (!isCurrent(state.current, BLOCKED)) return this.#mover.move(state, BLOCKED);
     const { hardware, config } = this.#init;
-    this.#attempt('end what is held', () => hardware.powered((hw) => endAllHeld(hw, state, config.fenceStreams)));
+    this.#attempt('end what is held', () =>
+      hardware.powered((hw) => endAllHeld(hw, state, config.fenceStreams)),
+    );
   }
 
   /** For what must not fail: a clock that does not start is reported instead. @returns whether it was done */

@@ -1,21 +1,13 @@
 /**
- * One page table and the places where it is current. It writes descriptors and decides what must be invalidated; it
- * reaches registers through hardware verbs only.
+ * One page table: writes descriptors, and says what must be invalidated where it is current. It reaches no register itself.
  */
-import type { Gather, InvalidationRange, PagingTable, Protection, WalkStep } from '@iommu-lab/iommu-core';
+import type { Gather, PagingTable, Protection, WalkStep } from '@iommu-lab/iommu-core';
 import type { MemoryPort, PhysAddr, World } from '@iommu-lab/machine';
-import { assert, LabError } from '@iommu-lab/machine';
+import { LabError } from '@iommu-lab/machine';
 import { ShortDescriptorTable, type LeafAttributes, type TableMemory } from '@iommu-lab/page-table';
+import { ttbr0Of } from './bank-program.ts';
 import type { ResolvedMsmIommuConfig } from './config.ts';
-import { ttbr0Of, type HardwareVerbs } from './hw.ts';
-
-/** A bank on which a table is current, and the ASID it has in that instance. */
-export interface Attachment {
-  /** The instance's verbs, one object for all its banks. Its clocks run as long as the attachment lasts. */
-  readonly hw: HardwareVerbs;
-  readonly bank: number;
-  readonly asid: number;
-}
+import { type Attachment, TableUsers } from './table-users.ts';
 
 const GRANULE = 0x1000;
 
@@ -27,10 +19,7 @@ export class MsmPagingTable implements PagingTable {
   readonly #walkerMemory: MemoryPort | undefined;
   readonly #config: ResolvedMsmIommuConfig;
   readonly #table: ShortDescriptorTable;
-  readonly #attachments = new Set<Attachment>();
-  /** The first attachment in each instance: made when one comes or goes, since every unmap asks for it. */
-  #onePerInstance: readonly Attachment[] = [];
-  #isDestroyed = false;
+  readonly #users: TableUsers;
 
   /**
    * @param walkerMemory memory as the walker sees it, for explanations; the CPU's view unless given
@@ -47,6 +36,7 @@ export class MsmPagingTable implements PagingTable {
     this.#walkerMemory = walkerMemory;
     this.#config = config;
     this.tableKey = tableKey;
+    this.#users = new TableUsers(config.maxPageInvalidations);
     this.#table = new ShortDescriptorTable(world, memory, config.format);
   }
 
@@ -61,15 +51,13 @@ export class MsmPagingTable implements PagingTable {
 
   /** From now on what is unmapped is invalidated there too. @throws LabError EINVAL on a destroyed table */
   join(attachment: Attachment): void {
-    if (this.#isDestroyed) throw new LabError('EINVAL', 'the page table was destroyed');
-    this.#attachments.add(attachment);
-    this.#onePerInstance = firstOfEach(this.#attachments);
+    if (this.#users.isDestroyed) throw new LabError('EINVAL', 'the page table was destroyed');
+    this.#users.join(attachment);
   }
 
   /** The bank no longer walks the table, and the TLB holds nothing of it for that bank's sake. */
   leave(attachment: Attachment): void {
-    this.#attachments.delete(attachment);
-    this.#onePerInstance = firstOfEach(this.#attachments);
+    this.#users.leave(attachment);
   }
 
   mapPages(iova: number, address: number, pageSize: number, count: number, protection: Protection): void {
@@ -78,7 +66,7 @@ export class MsmPagingTable implements PagingTable {
 
   /** Nothing to do where neither failed translations nor descriptors fetched ahead are kept: the next miss sees it (R26). */
   syncMap(iova: number, sizeBytes: number): void {
-    if (this.#config.invalidateOnMap) this.#invalidate([{ iova, sizeBytes, pageSize: GRANULE }]);
+    if (this.#config.invalidateOnMap) this.#users.invalidate([{ iova, sizeBytes, pageSize: GRANULE }]);
   }
 
   unmapPages(iova: number, pageSize: number, count: number, gather: Gather): number {
@@ -98,7 +86,7 @@ export class MsmPagingTable implements PagingTable {
    * is current. A bank that joined after the unmap has seen the cleaned tables only and holds nothing of what went.
    */
   sync(gather: Gather): void {
-    this.#invalidate(gather.ranges);
+    this.#users.invalidate(gather.ranges);
     gather.finish();
   }
 
@@ -113,38 +101,9 @@ export class MsmPagingTable implements PagingTable {
   }
 
   destroy(): void {
-    assert(this.#attachments.size === 0, 'a page table is destroyed when no bank walks it');
-    this.#isDestroyed = true;
+    this.#users.destroy();
     this.#table.destroy();
   }
-
-  /**
-   * Once an instance, through any bank it is current on: there the table has one ASID, and one VMID, in the one TLB that
-   * all banks use (R27), and an invalidation drops by these tags, whoever loaded the entry (R22, R23). A bank that leaves
-   * a table another one stays on rests on the same. (The kernel's drivers write it in each bank.)
-   */
-  #invalidate(ranges: readonly InvalidationRange[]): void {
-    let pages = 0;
-    for (const range of ranges) pages += pagesOf(range);
-    for (const { hw, bank, asid } of this.#onePerInstance) {
-      if (pages > this.#config.maxPageInvalidations) hw.invalidateAsid(bank, asid);
-      else {
-        for (const range of ranges) {
-          hw.invalidateRange(bank, asid, range.iova, range.pageSize, pagesOf(range));
-        }
-      }
-    }
-  }
-}
-
-function firstOfEach(attachments: Iterable<Attachment>): readonly Attachment[] {
-  const first = new Map<HardwareVerbs, Attachment>();
-  for (const attachment of attachments) if (!first.has(attachment.hw)) first.set(attachment.hw, attachment);
-  return [...first.values()];
-}
-
-function pagesOf(range: InvalidationRange): number {
-  return Math.ceil(range.sizeBytes / range.pageSize);
 }
 
 function attributesOf(protection: Protection): LeafAttributes {

@@ -3,12 +3,11 @@
  * The tables are the process's; nothing here writes a descriptor.
  */
 import type { ProcessSpace, ProcessTable } from '@iommu-lab/iommu-core';
-import { alignDown, assert, encode, hex, isAligned, LabError } from '@iommu-lab/machine';
+import { alignDown, encode, hex, isAligned, LabError } from '@iommu-lab/machine';
 import { TTBCR } from '@iommu-lab/smmu-hw/regs';
-import type { BankProgram } from './bank-program.ts';
+import { type BankProgram, ttbr0Of } from './bank-program.ts';
 import type { ResolvedMsmIommuConfig } from './config.ts';
-import { ttbr0Of, type HardwareVerbs } from './hw.ts';
-import type { Attachment } from './msm-paging-table.ts';
+import { type Attachment, TableUsers } from './table-users.ts';
 
 /** Name of the one format of processes' tables that the hardware walks. */
 export const ARMV7_SHORT = 'armv7-short';
@@ -32,9 +31,7 @@ export class MsmProcessTable implements ProcessTable {
    */
   readonly registers: ProcessRegisters;
   readonly #space: ProcessSpace;
-  readonly #maxPageInvalidations: number;
-  readonly #attachments = new Set<Attachment>();
-  #isDestroyed = false;
+  readonly #users: TableUsers;
 
   /**
    * @throws LabError EOPNOTSUPP on another format, without PRRR, NMRR or AFE, when `userEnd` is none of 2^31 to 2^25, or
@@ -43,39 +40,30 @@ export class MsmProcessTable implements ProcessTable {
   constructor(space: ProcessSpace, config: ResolvedMsmIommuConfig, tableKey: string) {
     this.tableKey = tableKey;
     this.#space = space;
-    this.#maxPageInvalidations = config.maxPageInvalidations;
+    this.#users = new TableUsers(config.maxPageInvalidations);
     this.registers = registersOf(space, config.coherentWalk);
   }
 
   /** From now on invalidations go there too. @throws LabError EINVAL on a destroyed table or a process that has ended */
   join(attachment: Attachment): void {
-    if (this.#isDestroyed || this.#space.hasExited) {
+    if (this.#users.isDestroyed || this.#space.hasExited) {
       throw new LabError('EINVAL', `the tables of ${this.#space.name} are gone`);
     }
-    this.#attachments.add(attachment);
+    this.#users.join(attachment);
   }
 
   /** The bank no longer walks the tables, and the TLB holds nothing of them for that bank's sake. */
   leave(attachment: Attachment): void {
-    this.#attachments.delete(attachment);
+    this.#users.leave(attachment);
   }
 
-  /** Once an instance, by ASID, as for a paging table (R22, R23, R27). Clocks run while the table is current. */
   invalidate(iova: number, sizeBytes: number): void {
     const start = alignDown(iova, PAGE_BYTES);
-    const pages = Math.ceil((iova + sizeBytes - start) / PAGE_BYTES);
-    const reached = new Set<HardwareVerbs>();
-    for (const { hw, bank, asid } of this.#attachments) {
-      if (reached.has(hw)) continue;
-      reached.add(hw);
-      if (pages > this.#maxPageInvalidations) hw.invalidateAsid(bank, asid);
-      else hw.invalidateRange(bank, asid, start, PAGE_BYTES, pages);
-    }
+    this.#users.invalidate([{ iova: start, sizeBytes: iova + sizeBytes - start, pageSize: PAGE_BYTES }]);
   }
 
   destroy(): void {
-    assert(this.#attachments.size === 0, 'a process table is destroyed when no bank walks it');
-    this.#isDestroyed = true;
+    this.#users.destroy();
   }
 }
 

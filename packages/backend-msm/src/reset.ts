@@ -68,7 +68,8 @@ export function resetInstance(registers: RegisterAccess, banks: number): void {
   registers.write(RPU_ACR.offset, 0);
   registers.modify(CR.offset, CR.fields.TLBLKCRWE, 1);
   for (let bank = 0; bank < banks; bank++) {
-    // The kernel takes the bank's number for a stream's here (R56). Harmless: routing is written whole later.
+    // The kernel takes the bank's number for a stream's here; a bank's own reset leaves routing alone (R57). Harmless: routing
+    // is written whole later.
     for (const name of BYPASS_FIELDS) registers.modify(m2vcbrOffset(bank), M2VCBR.fields[name], 0);
     resetBank(registers, bank);
   }

@@ -146,6 +146,28 @@ describe('what must not fail', () => {
     expect(events).toContain('msm_iommu:hardware_unreachable');
   });
 
+  test('an interrupt whose clock does not start for long is switched off; its fault is served when somebody asks', () => {
+    const system = new System();
+    const events: string[] = [];
+    let isBroken = true;
+    system.world.events.subscribe(({ name }) => {
+      events.push(name);
+      if (isBroken && name === 'msm_iommu:hardware_unreachable') {
+        system.world.failpoints.failNth(1, 'msm-bus.clock-enable');
+      }
+    });
+    const transfer = system.master(system.rot, 0).read(0x1000, new Uint8Array(4));
+    system.world.failpoints.failNth(1, 'msm-bus.clock-enable');
+    system.world.clock.run();
+    expect(events.filter((name) => name === 'irq:nobody_cared')).toHaveLength(1);
+    expect([transfer.state, system.iommu.faults.length]).toEqual(['pending', 0]);
+    isBroken = false;
+    system.world.failpoints.reset();
+    expect(system.instance('rot').serviceFaults()).toBe(true);
+    system.world.clock.run();
+    expect([transfer.state, system.iommu.faults.length]).toEqual(['faulted', 1]);
+  });
+
   test('an interrupt whose clock does not start: the fault is served at the next round', () => {
     const system = new System();
     system.dmaRead(system.rot, 0, 0x1000);

@@ -187,4 +187,51 @@ describe.each([2, 3])('with %i banks, what waits in a context', (contextBanks) =
     );
     expectQuiet(system);
   });
+
+  test('since its own handler blocked the stream is an access of its own: told once, by its own address', () => {
+    const system = new System({ contextBanks });
+    const { src } = system.devices;
+    const domain = system.attached(src, 'd');
+    const transfers = [read(system, AT)];
+    domain.setFaultHandler(() => {
+      system.iommu.replace(system.iommu.blockedDomain, src);
+      transfers.push(read(system, AT + 0x5000));
+      return 'hold';
+    });
+    system.world.clock.run();
+    expect(states(transfers)).toEqual(['faulted', 'faulted']);
+    expect(system.iommu.faults.map(({ iova, cause, isStalled }) => [iova, cause, isStalled])).toEqual([
+      [AT, 'translation', true],
+      [AT + 0x5000, 'translation', true],
+    ]);
+    expectQuiet(system);
+  });
+
+  test('while the bank is closed between two processes is no fault of anybody', () => {
+    for (let step = 0; step < 20; step++) {
+      const system = new System({ contextBanks });
+      const instance = system.instance('rot');
+      const [from, to] = ['first', 'second'].map((name) => {
+        const process = new FakeProcess(system, name);
+        process.map(AT, PAGE_A);
+        const table = instance.createProcessTable?.(process);
+        if (table === undefined) throw new Error('no process table');
+        return { kind: 'sva', table } as const;
+      });
+      if (from === undefined || to === undefined) throw new Error('no tables');
+      const endpoint = { provider: 'rot', context: 'rot_src', streamIds: [0] };
+      instance.attach(endpoint, from, { kind: 'blocked' });
+      const transfers: Transfer[] = [];
+      let steps = 0;
+      const stop = system.world.interposer.observe(() => {
+        if (steps++ === step) transfers.push(read(system, AT));
+      });
+      instance.attach(endpoint, to, from);
+      stop();
+      system.world.clock.run();
+      expect(states(transfers)).toEqual(transfers.map(() => 'done'));
+      expect(system.iommu.faults).toEqual([]);
+      expectQuiet(system);
+    }
+  });
 });

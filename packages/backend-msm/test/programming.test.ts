@@ -52,7 +52,7 @@ describe('reset', () => {
     expect(system.rot.read32(CR.offset)).toBe(CR_RESET);
   });
 
-  test('writes each bank in the kernel order, after the bypass fields of the entry with its number (R56)', () => {
+  test('writes each bank in the kernel order, after the bypass fields of the entry with its number (R57)', () => {
     const writes = resetTrace(new System()).filter((entry) => entry.kind === 'write');
     for (const bank of [0, 1]) {
       const part = writes.slice(11 + 21 * bank, 11 + 21 * (bank + 1));
