@@ -24,8 +24,8 @@ const USAGE = `mutation.mjs [--files A,B] [--share N] [--only N,N] [--jobs N] [-
 const FILES = [
   'asids.ts',
   'bank-mover.ts',
+  'bank-program.ts',
   'bank-state.ts',
-  'current-program.ts',
   'fault-handler.ts',
   'held-access.ts',
   'hw.ts',
@@ -34,6 +34,7 @@ const FILES = [
   'msm-process-table.ts',
   'switch-in-place.ts',
   'switch-to-spare-bank.ts',
+  'table-users.ts',
 ].map((file) => `src/${file}`);
 /** Times what the tests usually take. */
 const LIMIT = 10;
