@@ -7,12 +7,12 @@
  */
 import type { Device, ReservedRegion } from '@iommu-lab/driver-core';
 import { hex, LabError, type PhysAddr, type World } from '@iommu-lab/machine';
-import type { DomainOf } from './groups/attach.ts';
+import { type DomainOf, refuseGone } from './groups/attach.ts';
 import type { IommuCapabilities } from './capabilities.ts';
 import { spaceCapabilities } from './common-capabilities.ts';
 import { type FaultHandler, type IommuDomain, UNLABELLED } from './domain.ts';
 import type { IommuInstance } from './driver-port.ts';
-import type { GroupState } from './groups/group.ts';
+import type { Binding, GroupState } from './groups/group.ts';
 import { MappingJournal, type MappingRecord } from './mapping/mapping-journal.ts';
 import { mergeEntries, type ScatterEntry } from './mapping/merge-entries.ts';
 import type { Protection } from './protection.ts';
@@ -35,8 +35,8 @@ export interface SpaceHost {
   readonly idleGroup: (device: Device) => GroupState;
   /** Moves the group, or nothing. @throws LabError as `Iommu.attach` */
   readonly place: (group: GroupState, domainOf: DomainOf) => void;
-  /** Takes the group back to where it belongs. Never fails. */
-  readonly putBack: (group: GroupState) => void;
+  /** Takes those of the group that leave back to where they belong. Never fails. */
+  readonly putBack: (group: GroupState, isLeaving: (binding: Binding) => boolean) => void;
   /** The address space has gone. */
   readonly forget: (space: IoAddressSpace) => void;
 }
@@ -220,6 +220,7 @@ export class IoAddressSpace {
         { device: device.name, region: region.name },
       );
     }
+    refuseGone(group.bindings);
     const chosen = this.#domains.reachAll(group.bindings);
     try {
       this.#host.place(group, (binding) => chosen.get(binding) as IommuDomain);
@@ -237,7 +238,7 @@ export class IoAddressSpace {
   /** Takes the device's group back to its default, or to blocked while it is owned. Harmless when it is no member. */
   detach(device: Device): void {
     const group = this.#memberGroups().find((g) => g.devices.includes(device));
-    if (group !== undefined) this.#host.putBack(group);
+    if (group !== undefined) this.#host.putBack(group, (b) => this.#holds(b));
     this.release();
   }
 
@@ -302,9 +303,11 @@ export class IoAddressSpace {
   }
 
   #memberGroups(): readonly GroupState[] {
-    return this.#host
-      .groups()
-      .filter((g) => g.bindings.some((b) => b.domain !== undefined && this.#domains.all.includes(b.domain)));
+    return this.#host.groups().filter((g) => g.bindings.some((b) => this.#holds(b)));
+  }
+
+  #holds({ domain }: Binding): boolean {
+    return domain !== undefined && this.#domains.all.includes(domain);
   }
 
   #refuseFreed(): void {

@@ -98,7 +98,7 @@ export class Iommu {
 
   /**
    * Takes an IOMMU away that devices still sit behind (hot-unplug): their endpoints there are released, hence blocked where
-   * the hardware can, and stay without translation until the devices are configured anew; attaching them is `ENODEV`.
+   * the hardware can, and stay without translation until the devices are cleaned up and configured anew; attaching them is `ENODEV`.
    * What is mapped in their domains can still be unmapped. Never fails; harmless when there is none.
    */
   removeInstance(provider: string): void {
@@ -226,7 +226,10 @@ export class Iommu {
           return group;
         },
         place: (group, domainOf) => this.#moves.place(group, domainOf),
-        putBack: (group) => this.#moves.putBack(group),
+        putBack: (group, isLeaving) => {
+          this.#moves.putBack(group, isLeaving);
+          this.#letGo();
+        },
         forget: (gone) => this.#spaces.delete(gone),
       },
       name,
@@ -398,7 +401,6 @@ export class Iommu {
 
   #endOwnership(group: GroupState): void {
     group.owner = undefined;
-    group.claims.clear();
     this.#moves.putBack(group);
     this.#letGo();
   }

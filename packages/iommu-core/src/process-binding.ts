@@ -5,10 +5,10 @@
  */
 import type { Device } from '@iommu-lab/driver-core';
 import { hex, LabError, type World } from '@iommu-lab/machine';
-import { attachAll } from './groups/attach.ts';
+import { attachAll, refuseGone } from './groups/attach.ts';
 import { internalsOf, type IommuDomain } from './domain.ts';
 import type { DomainFactory } from './domain-factory.ts';
-import type { IommuInstance } from './driver-port.ts';
+import type { FaultCause, IommuInstance } from './driver-port.ts';
 import type { Fault } from './faults/fault.ts';
 import { FaultQueue } from './faults/fault-queue.ts';
 import { type Binding, coreDomainOf, type GroupState, isIdle, separableBinding } from './groups/group.ts';
@@ -30,6 +30,9 @@ export interface ProcessBond {
   /** Ends it: the device returns to its default, or to blocked while it is owned. Harmless a second time. Never fails. */
   unbind(): void;
 }
+
+/** Causes that a page brought in can end; anything else would come again and again. */
+const PAGE_FAULTS: readonly FaultCause[] = ['translation', 'permission', 'access-flag'];
 
 /** What stands behind all handles of one device (or one of its contexts) in one process. */
 interface Bond {
@@ -79,6 +82,7 @@ export class ProcessBindings {
       throw new LabError('EINVAL', `${device.name} has direct regions: it uses addresses of its own`);
     }
     this.#refuseTaken(bindings, process);
+    refuseGone(bindings);
     const bond = this.#make({ device, process, context, group, bindings });
     try {
       attachAll(this.#world, bindings, ({ instance }) => bond.domains.get(instance) as IommuDomain);
@@ -176,7 +180,9 @@ export class ProcessBindings {
         if (domains.has(instance)) continue;
         domains.set(
           instance,
-          this.#domains.process(instance, process, (fault) => queue.add(fault)),
+          this.#domains.process(instance, process, (fault) =>
+            PAGE_FAULTS.includes(fault.cause) ? queue.add(fault) : 'terminate',
+          ),
         );
       }
     } catch (error) {
@@ -222,8 +228,8 @@ export class ProcessBindings {
     bond.queue.discard();
     const { blocked } = this.#domains;
     this.#moves.leave(
-      bond.bindings,
-      (b) => isOn(bond, b.domain) || b.blockedBy === bond,
+      bond.group.bindings,
+      (b) => (bond.bindings.includes(b) && isOn(bond, b.domain)) || b.blockedBy === bond,
       coreDomainOf(bond.group, blocked),
     );
     this.#bonds.delete(bond);

@@ -210,3 +210,41 @@ describe('a bond from which the device is taken', () => {
     expect([held(made), second.processTables.size]).toEqual([[0, 0, 0], 0]);
   });
 });
+
+describe('what a bond leaves', () => {
+  test('a device that has gone after the exit stays off the hardware when it is unbound', () => {
+    const made = startProcess();
+    const { iommu, fake, rot, app } = made;
+    const bond = iommu.bindProcess(rot, app);
+    app.exit();
+    iommu.cleanup(rot);
+    bond.unbind();
+    expect([fake.targets.size, held(made)]).toEqual([0, [0, 0, 0]]);
+  });
+
+  test('a device that came in beside a stopped one, and shares its context, goes home with it', () => {
+    const made = startProcess({ isolate: (e) => (e.context === 'rot_dst' ? 'dst' : 'src') });
+    const { iommu, rot, app } = made;
+    const bond = iommu.bindProcess(rot, app);
+    app.exit();
+    const late = device('late', endpoint('c9', 9));
+    iommu.configure(late);
+    expect(iommu.domainOf(late)).toBe(iommu.blockedDomain);
+    bond.unbind();
+    expect([iommu.domainOf(rot), iommu.domainOf(late)]).toEqual([
+      iommu.defaultDomainOf(rot),
+      iommu.defaultDomainOf(rot),
+    ]);
+  });
+});
+
+test.each(['walk-abort', 'other', 'configuration'] as const)(
+  'a fault that no page can end is not tried again: %s',
+  (cause) => {
+    const { iommu, fake, rot, app, world } = startProcess();
+    const bond = iommu.bindProcess(rot, app);
+    expect(fake.stall(iommu, { context: 'rot_dst', streamId: 5, iova: 0x2000, cause })).toBe('terminate');
+    world.clock.run();
+    expect([bond.pagedIn, bond.refused]).toEqual([0, 0]);
+  },
+);

@@ -1,4 +1,4 @@
-/** 2023 to today: everything hangs off the device, allocation too. */
+/** 2024 to today: everything hangs off the device, allocation too (its operations since Linux 6.8, 2023). */
 import type { Device } from '@iommu-lab/driver-core';
 import type { IommuDomain } from '../domain.ts';
 import type { Iommu } from '../iommu.ts';
@@ -15,7 +15,7 @@ import type { BindingStyle, Wish } from './binding-style.ts';
  */
 export class DeviceBinding implements BindingStyle<IommuDomain> {
   readonly name = 'per-device';
-  readonly years = 'Linux since 6.8';
+  readonly years = 'Linux since 6.11';
   readonly whoSays = 'the device, when a domain is allocated for it';
   readonly #iommu: Iommu;
 

@@ -6,7 +6,6 @@ import type { FaultReport, FaultVerdict, IommuInstance } from '../driver-port.ts
 import type { Explanation } from './explanation.ts';
 import { FaultLog } from './fault-log.ts';
 import type { Fault } from './fault.ts';
-import type { Binding } from '../groups/group.ts';
 import type { GroupRegistry } from '../groups/group-registry.ts';
 import { collectFault } from './report-fault.ts';
 import { explain } from './why.ts';
@@ -126,10 +125,9 @@ export class FaultDesk {
     return handler === undefined ? [...this.#listeners] : [handler, ...this.#listeners];
   }
 
-  /** Whether anything is configured there still: with the IOMMU or the device, what waited has gone. */
-  #isServed({ instance, context }: Held): boolean {
-    const isHere = (b: Binding): boolean => b.instance === instance && b.endpoint.context === context;
-    return this.#groups.bindings().some((b) => isHere(b) && !b.isGone);
+  /** Whether its IOMMU is there still. Whether anything waits in it, only the driver knows: a bank may serve others, too. */
+  #isServed({ instance }: Held): boolean {
+    return this.#groups.bindings().some((b) => b.instance === instance && !b.isGone);
   }
 
   #forget(instance: IommuInstance, context: string | undefined): void {

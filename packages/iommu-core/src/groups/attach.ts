@@ -1,7 +1,7 @@
 /**
  * Transitions of bindings from domain to domain. All of them or none (drivers/iommu/iommu.c,
  * __iommu_group_set_domain_internal); where a move must succeed, what fails is blocked and reported.
- * A binding that was attached once is never without a domain.
+ * A binding is without a domain when nothing could be attached, and when its IOMMU has gone: blocked then.
  */
 import { isLabError, LabError, type World } from '@iommu-lab/machine';
 import { internalsOf, type IommuDomain } from '../domain.ts';
@@ -41,6 +41,16 @@ export function checkCompatible(domain: IommuDomain, binding: Binding): void {
       details,
     );
   }
+}
+
+/** @throws LabError ENODEV when the IOMMU of one of them has been removed: its hardware is not to be asked */
+export function refuseGone(bindings: readonly Binding[]): void {
+  const gone = bindings.find((b) => b.isGone);
+  if (gone === undefined) return;
+  const { instance, device } = gone;
+  throw new LabError('ENODEV', `${instance.name}, in front of ${device.name}, has been removed`, {
+    device: device.name,
+  });
 }
 
 /**
@@ -83,9 +93,17 @@ export function mustAttach(world: World, binding: Binding, domain: IommuDomain):
   }
 }
 
+/** Blocks a binding that the hardware cannot tell from one that could not be attached, and tells. Never fails. */
+export function quarantine(world: World, binding: Binding, failed: Binding): void {
+  if (binding.domain === undefined) return;
+  release(world, binding);
+  tellQuarantined(world, binding, 'share a context', `${failed.endpoint.context} could not be attached`);
+}
+
 /** Takes a binding off the hardware. Never fails. */
 export function release(world: World, binding: Binding): void {
   const { domain, instance, endpoint } = binding;
+  binding.blockedBy = undefined;
   if (domain === undefined) return;
   binding.domain = undefined;
   try {
@@ -104,11 +122,15 @@ function program(binding: Binding, domain: IommuDomain): void {
 
 function report(world: World, binding: Binding, step: string, error: unknown): void {
   if (!isLabError(error)) throw error;
+  tellQuarantined(world, binding, step, error.message);
+}
+
+function tellQuarantined(world: World, { device, endpoint }: Binding, step: string, error: string): void {
   world.emit('iommu:endpoint_quarantined', {
-    device: binding.device.name,
-    provider: binding.endpoint.provider,
-    context: binding.endpoint.context,
+    device: device.name,
+    provider: endpoint.provider,
+    context: endpoint.context,
     step,
-    error: error.message,
+    error,
   });
 }

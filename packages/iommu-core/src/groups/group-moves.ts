@@ -1,7 +1,7 @@
 /** Moves of bindings that belong together, with the events that tell of them. */
 import type { Device } from '@iommu-lab/driver-core';
 import { LabError, type World } from '@iommu-lab/machine';
-import { attachAll, type DomainOf, mustAttach } from './attach.ts';
+import { attachAll, type DomainOf, mustAttach, quarantine } from './attach.ts';
 import { internalsOf, type IommuDomain } from '../domain.ts';
 import { type Binding, coreDomainOf, type GroupState, isIdle } from './group.ts';
 
@@ -41,13 +41,15 @@ export class GroupMoves {
     this.report(group.bindings);
   }
 
-  /** To where the group belongs while nobody has attached it elsewhere. Never fails. */
-  putBack(group: GroupState): void {
-    this.leave(group.bindings, () => true, coreDomainOf(group, this.#blocked));
-    this.report(group.bindings);
+  /** Those of the group that leave, to where they belong while nobody has attached them elsewhere. Never fails. */
+  putBack(group: GroupState, isLeaving: (binding: Binding) => boolean = () => true): void {
+    this.report(this.leave(group.bindings, isLeaving, coreDomainOf(group, this.#blocked)));
   }
 
-  /** Moves those that `isLeaving` says. Never fails. @returns those that moved */
+  /**
+   * Moves those that `isLeaving` says. Never fails: what cannot be moved is blocked, with what the hardware cannot tell it
+   * from. @returns those that left
+   */
   leave(
     bindings: readonly Binding[],
     isLeaving: (binding: Binding) => boolean,
@@ -55,6 +57,10 @@ export class GroupMoves {
   ): readonly Binding[] {
     const leaving = bindings.filter((b) => isLeaving(b) && b.domain !== domainOf(b));
     for (const binding of leaving) mustAttach(this.#world, binding, domainOf(binding));
+    for (const failed of leaving.filter((b) => b.domain === undefined)) {
+      for (const b of bindings)
+        if (b.isolationKey === failed.isolationKey) quarantine(this.#world, b, failed);
+    }
     return leaving;
   }
 

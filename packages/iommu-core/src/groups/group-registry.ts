@@ -1,6 +1,7 @@
 /** The groups there are: who is in which, and what an operation that starts from a device works on. */
 import type { Device } from '@iommu-lab/driver-core';
 import { LabError } from '@iommu-lab/machine';
+import { refuseGone } from './attach.ts';
 import type { IommuInstance } from '../driver-port.ts';
 import type { Binding, GroupState } from './group.ts';
 import type { InstanceRegistry } from '../instance-registry.ts';
@@ -56,9 +57,11 @@ export class GroupRegistry {
     return this.require(device).bindings.filter((b) => b.device === device);
   }
 
-  /** The IOMMUs in front of a device. @throws LabError ENODEV */
+  /** The IOMMUs in front of a device. @throws LabError ENODEV, also when one of them has been removed */
   instancesOf(device: Device): readonly IommuInstance[] {
-    return this.bindingsOf(device).map((b) => b.instance);
+    const bindings = this.bindingsOf(device);
+    refuseGone(bindings);
+    return bindings.map((b) => b.instance);
   }
 }
 

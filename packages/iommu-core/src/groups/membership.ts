@@ -55,6 +55,9 @@ export class Membership {
       }));
       undo.push(mapDirectRegions(group.defaultSpace ?? group.defaultDomain, reservedRegionsOf(bindings)));
       attachAll(world, bindings, (b) => placeIn(group, b, domains.blocked));
+      // What has blocked its twin, and will put that back, takes it along.
+      for (const b of bindings)
+        b.blockedBy = group.live.find((t) => t.isolationKey === b.isolationKey)?.blockedBy;
       group.bindings.push(...bindings);
     } catch (error) {
       for (const step of undo.reverse()) step();

@@ -54,7 +54,7 @@ const ROWS: readonly (readonly [string, (cost: Cost, way: Way) => string | numbe
   ['table walks', (cost) => cost.walks],
   ['invalidations', (cost) => cost.invalidations],
   ['lines of the driver', (_cost, way) => DRIVER_LINES[way.driver]],
-  ['model time, ns', (cost) => cost.timeNs],
+  ['model time, ns (CPU: 0)', (cost) => cost.timeNs],
 ];
 
 /** @throws LabError ENOMEM, ETIMEDOUT, as `Iommu.bindProcess` */

@@ -1,18 +1,17 @@
 /** The DMA API on a bus that has operations of its own: no domain, no attach, and the driver names nothing. */
 import type { Device } from '@iommu-lab/driver-core';
 import { getDmaOps } from '@iommu-lab/dma-mapping';
-import { type Iova, physAddr } from '@iommu-lab/machine';
+import { type Iova, LabError, physAddr } from '@iommu-lab/machine';
 import type { Answer } from '../answer.ts';
 
 export const busDmaOps: Answer = {
   name: 'bus-dma-ops',
   whoSays: 'nobody: the bus knows the wiring',
   file: 'bus-dma-ops.ts',
-  open(lab, { name, device }) {
+  open(lab, { name }) {
     const bus = lab.createBusDmaOps();
     const used: Device[] = [];
     let mapped: Iova | undefined;
-    lab.leaveCore(device);
     return {
       attach(added) {
         lab.leaveCore(added);
@@ -20,8 +19,10 @@ export const busDmaOps: Answer = {
         used.push(added);
       },
       map({ address, sizeBytes }) {
-        const dma = getDmaOps(used[0] ?? device);
-        mapped = dma.mapSingle(physAddr(address), sizeBytes, 'bidirectional', { site: name });
+        const [first] = used;
+        if (first === undefined)
+          throw new LabError('ENODEV', 'the DMA API maps for a device, and there is none yet');
+        mapped = getDmaOps(first).mapSingle(physAddr(address), sizeBytes, 'bidirectional', { site: name });
         return mapped;
       },
       unmap({ sizeBytes }) {

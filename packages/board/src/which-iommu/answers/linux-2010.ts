@@ -1,5 +1,5 @@
 /**
- * A driver of 2010 as its author would have written it for Linux 2.6.36 and the MSM driver: calls, names and error paths of
+ * A driver of 2010 as its author would have written it for Linux 2.6.37 and the MSM driver: calls, names and error paths of
  * the time, line by line. `iommu_attach_device` takes a context of an IOMMU, found by its name.
  */
 import { type ContextDevice, ERRNO, IOMMU_READ, IOMMU_WRITE } from '@iommu-lab/iommu-core/linux-2010';
@@ -11,7 +11,7 @@ const ORDER = 2;
 
 export const linux2010: Answer = {
   name: 'linux-2010',
-  whoSays: 'the context of an IOMMU, by name, at attach',
+  whoSays: "the caller, by a context's name, at attach",
   file: 'linux-2010.ts',
   open({ kernel2010: kernel }, { contexts }) {
     const domain = kernel.iommu_domain_alloc();

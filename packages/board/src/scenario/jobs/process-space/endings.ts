@@ -100,11 +100,12 @@ function interrupted(
   if (hasExited && kind !== 'blocked') problems.push(`${what}: it is on a ${kind} domain, not blocked`);
   engine.close();
   program.process.exit();
-  const how = hasExited ? 'it is blocked' : 'its next write is stopped';
-  return {
-    result: `${what}: ${how}; ${passed} access(es) pass after that, ${frames.length} freed page(s) are as their next owner left them`,
-    problems,
-  };
+  const lines = [
+    `${what}: the job fails`,
+    `  accesses translated after that: ${passed} (allowed: ${mayStillTranslate})`,
+    `  ${frames.length} freed page(s) are as their next owner left them`,
+  ];
+  return { result: lines.join('\n'), problems };
 }
 
 function framesOf(process: UserProgram['process'], buffers: readonly UserBuffer[]): readonly PhysAddr[] {
