@@ -21,9 +21,7 @@ export function checkCompatible(domain: IommuDomain, binding: Binding): void {
   const { instance, device } = binding;
   const details = { domain: domain.name, device: device.name, instance: instance.name };
   if (isFreed) throw new LabError('EINVAL', `domain ${domain.name} has been freed`, details);
-  if (binding.isGone) {
-    throw new LabError('ENODEV', `${instance.name}, in front of ${device.name}, has been removed`, details);
-  }
+  refuseGone([binding]);
   if (domain.kind === 'blocked' && requiresDirect(binding)) {
     throw new LabError('EINVAL', `${device.name} cannot be blocked: it has direct regions`, details);
   }
