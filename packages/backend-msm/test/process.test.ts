@@ -1,3 +1,4 @@
+/** Banks that walk a process's tables, from the pins. Long because each test shows registers and DMA of one step. */
 import { describe, expect, test } from '@jest/globals';
 import { type ProcessBond, READ_WRITE } from '@iommu-lab/iommu-core';
 import { DEFAULT_ATTRIBUTES } from '@iommu-lab/machine';

@@ -4,6 +4,7 @@
  *
  * The order of every operation: check, change the tables, tell the hardware, write the journal, report. A map is all
  * or nothing; an unmap goes as far as something is mapped (drivers/iommu/iommu.c, iommu_map, __iommu_unmap).
+ * Long because mapping and unmapping share checks and journal, and every call says its errors.
  */
 import { assert, hex, LabError, type PhysAddr, type World } from '@iommu-lab/machine';
 import type { IommuCapabilities } from './capabilities.ts';

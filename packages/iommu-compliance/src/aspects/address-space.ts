@@ -1,4 +1,7 @@
-/** One set of mappings for devices behind any IOMMUs: the same through all of them, whatever fails in between. */
+/**
+ * One set of mappings for devices behind any IOMMUs: the same through all of them, whatever fails in between. Long because
+ * every rule of joining and leaving is a check of its own, on one bench.
+ */
 import { Device } from '@iommu-lab/driver-core';
 import { type IoAddressSpace, READ_ONLY, READ_WRITE } from '@iommu-lab/iommu-core';
 import type { Bench } from '../bench.ts';

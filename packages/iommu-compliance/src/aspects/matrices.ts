@@ -1,6 +1,7 @@
 /**
  * Ranges, sizes and offsets against each other: the cases of the kernel's own suites (io-pgtable's self test, iommufd's
  * all_aligns, the page table tests of generic_pt), written anew.
+ * Long because each suite's cases stand together, in the order of the original.
  */
 import { type IommuDomain, type Protection, READ_WRITE } from '@iommu-lab/iommu-core';
 import { isLabError, Random } from '@iommu-lab/machine';
