@@ -114,13 +114,13 @@ test('the API of 2010 and that of today make the same translations and refuse th
         frames.map((iova) => domain.iovaToPhys(iova) ?? 0),
       );
     }),
-    { numRuns: 100 },
+    { numRuns: 300 },
   );
-  // Every way a call can end has been met; a suite in which nearly everything fails proves little.
+  // Every way a call can end has been met; a suite in which nearly everything fails proves little. The rarest end is a
+  // call in 150 or so: that it was met can be asked of every seed, its share cannot.
   const total = [...seen.values()].reduce((sum, n) => sum + n, 0);
-  for (const what of ['map 0', 'map -17', 'map -22', 'unmap', 'unmap more', 'unmap -19', 'unmap -22']) {
-    expect([what, (seen.get(what) ?? 0) / total > 0.005]).toEqual([what, true]);
-  }
-  expect(seen.size).toBe(7);
+  expect([...seen.keys()].sort()).toEqual(
+    ['map 0', 'map -17', 'map -22', 'unmap', 'unmap more', 'unmap -19', 'unmap -22'].sort(),
+  );
   expect((seen.get('map 0') ?? 0) / total).toBeGreaterThan(0.1);
 });
