@@ -58,11 +58,15 @@ export class CpuCache implements CacheMaintenance {
   readonly #world: World;
   readonly #memory: MemoryPort;
   readonly #geometry: CacheGeometry;
+  readonly #ways: number;
+  readonly #setMask: number;
   readonly #random: Random;
   /** Line number held by each slot (set x ways + way), or EMPTY. */
   readonly #tags: Float64Array;
   readonly #dirty: Uint8Array;
   readonly #data: Uint8Array;
+  /** The bytes of each slot: a view for each, made once, since one for each fill or write-back was most of their cost. */
+  readonly #lines: readonly Uint8Array[];
   readonly #dropped: Float64Array = new Float64Array(RECENTLY_DROPPED).fill(EMPTY);
   #droppedNext = 0;
 
@@ -82,11 +86,16 @@ export class CpuCache implements CacheMaintenance {
     this.#world = world;
     this.#memory = memory;
     this.#geometry = geometry;
+    this.#ways = ways;
+    this.#setMask = sets - 1;
     this.#random = world.random.fork('cpu-cache');
     this.lineBytes = lineBytes;
     this.#tags = new Float64Array(sets * ways).fill(EMPTY);
     this.#dirty = new Uint8Array(sets * ways);
     this.#data = new Uint8Array(sets * ways * lineBytes);
+    this.#lines = Array.from({ length: sets * ways }, (_, slot) =>
+      this.#data.subarray(slot * lineBytes, (slot + 1) * lineBytes),
+    );
     this.cached = new ByteView(
       memory,
       (address, into) => this.#load(address, into),
@@ -138,27 +147,31 @@ export class CpuCache implements CacheMaintenance {
 
   #load(address: PhysAddr, into: Uint8Array): boolean {
     this.#disturb();
-    return this.#perLine(address, into.length, (line, offset, count, done) => {
-      const slot = this.#fill(line);
+    for (let done = 0; done < into.length;) {
+      const offset = this.#offsetInLine(address + done);
+      const slot = this.#fill((address + done - offset) / this.lineBytes);
       if (slot === EMPTY) return false;
-      const at = slot * this.lineBytes + offset;
-      into.set(this.#data.subarray(at, at + count), done);
-      return true;
-    });
+      const count = Math.min(into.length - done, this.lineBytes - offset);
+      copy(this.#data, slot * this.lineBytes + offset, into, done, count);
+      done += count;
+    }
+    return true;
   }
 
   #store(address: PhysAddr, from: Uint8Array): boolean {
     this.#disturb();
     if (!this.#isMemory(address, from.length)) return false;
-    const stored = this.#perLine(address, from.length, (line, offset, count, done) => {
-      const slot = this.#fill(line);
+    for (let done = 0; done < from.length;) {
+      const offset = this.#offsetInLine(address + done);
+      const slot = this.#fill((address + done - offset) / this.lineBytes);
       if (slot === EMPTY) return false;
-      this.#data.set(from.subarray(done, done + count), slot * this.lineBytes + offset);
+      const count = Math.min(from.length - done, this.lineBytes - offset);
+      copy(from, done, this.#data, slot * this.lineBytes + offset, count);
       this.#dirty[slot] = 1;
-      return true;
-    });
-    if (stored) this.#world.interposer.notify('store', address, from.length);
-    return stored;
+      done += count;
+    }
+    this.#world.interposer.notify('store', address, from.length);
+    return true;
   }
 
   /** Whether every page of a range answers; asked first, for a store that fails must store nothing. */
@@ -171,14 +184,14 @@ export class CpuCache implements CacheMaintenance {
 
   #snoopRead(address: PhysAddr, into: Uint8Array): boolean {
     if (!this.#memory.read(address, into)) return false;
-    return this.#perLine(address, into.length, (line, offset, count, done) => {
-      const slot = this.#lookup(line);
-      if (slot !== EMPTY) {
-        const at = slot * this.lineBytes + offset;
-        into.set(this.#data.subarray(at, at + count), done);
-      }
-      return true;
-    });
+    for (let done = 0; done < into.length;) {
+      const offset = this.#offsetInLine(address + done);
+      const slot = this.#lookup((address + done - offset) / this.lineBytes);
+      const count = Math.min(into.length - done, this.lineBytes - offset);
+      if (slot !== EMPTY) copy(this.#data, slot * this.lineBytes + offset, into, done, count);
+      done += count;
+    }
+    return true;
   }
 
   #snoopWrite(address: PhysAddr, from: Uint8Array): boolean {
@@ -189,19 +202,8 @@ export class CpuCache implements CacheMaintenance {
     return this.#memory.write(address, from);
   }
 
-  #perLine(
-    address: number,
-    sizeBytes: number,
-    visit: (line: number, offset: number, count: number, done: number) => boolean,
-  ): boolean {
-    for (let done = 0; done < sizeBytes;) {
-      const at = address + done;
-      const offset = at % this.lineBytes;
-      const count = Math.min(sizeBytes - done, this.lineBytes - offset);
-      if (!visit((at - offset) / this.lineBytes, offset, count, done)) return false;
-      done += count;
-    }
-    return true;
+  #offsetInLine(address: number): number {
+    return address & (this.lineBytes - 1);
   }
 
   #eachLine(start: number, sizeBytes: number, visit: (slot: number) => void): void {
@@ -214,29 +216,30 @@ export class CpuCache implements CacheMaintenance {
   }
 
   #lookup(line: number): number {
-    const first = (line % this.#geometry.sets) * this.#geometry.ways;
-    for (let slot = first; slot < first + this.#geometry.ways; slot++) {
-      if (this.#tags[slot] === line) return slot;
-    }
+    const first = this.#firstSlot(line);
+    const end = first + this.#ways;
+    const tags = this.#tags;
+    for (let slot = first; slot < end; slot++) if (tags[slot] === line) return slot;
     return EMPTY;
+  }
+
+  /** `&` takes the low bits of any line number, and is not the division of doubles that `%` would be. */
+  #firstSlot(line: number): number {
+    return (line & this.#setMask) * this.#ways;
   }
 
   /** The slot that holds `line`, filled from memory if need be; EMPTY on a bus error. */
   #fill(line: number): number {
     const present = this.#lookup(line);
     if (present !== EMPTY) return present;
-    const first = (line % this.#geometry.sets) * this.#geometry.ways;
-    let slot = first + this.#random.integer(0, this.#geometry.ways - 1);
-    for (let candidate = first; candidate < first + this.#geometry.ways; candidate++) {
+    const first = this.#firstSlot(line);
+    let slot = first + this.#random.integer(0, this.#ways - 1);
+    for (let candidate = first; candidate < first + this.#ways; candidate++) {
       if (this.#tags[candidate] === EMPTY) slot = candidate;
     }
     this.#writeBack(slot);
     this.#drop(slot);
-    const at = slot * this.lineBytes;
-    const filled = this.#memory.read(
-      (line * this.lineBytes) as PhysAddr,
-      this.#data.subarray(at, at + this.lineBytes),
-    );
+    const filled = this.#memory.read((line * this.lineBytes) as PhysAddr, this.#lines[slot] as Uint8Array);
     if (!filled) return EMPTY;
     this.#tags[slot] = line;
     return slot;
@@ -244,11 +247,8 @@ export class CpuCache implements CacheMaintenance {
 
   #writeBack(slot: number): void {
     if (this.#dirty[slot] !== 1) return;
-    const at = slot * this.lineBytes;
-    this.#memory.write(
-      ((this.#tags[slot] as number) * this.lineBytes) as PhysAddr,
-      this.#data.subarray(at, at + this.lineBytes),
-    );
+    const address = ((this.#tags[slot] as number) * this.lineBytes) as PhysAddr;
+    this.#memory.write(address, this.#lines[slot] as Uint8Array);
     this.#dirty[slot] = 0;
   }
 
@@ -273,6 +273,11 @@ export class CpuCache implements CacheMaintenance {
       if (line !== EMPTY) this.#fill(line);
     }
   }
+}
+
+/** Part of a line: too short to be worth a view for `set`. */
+function copy(from: Uint8Array, fromAt: number, to: Uint8Array, toAt: number, count: number): void {
+  for (let i = 0; i < count; i++) to[toAt + i] = from[fromAt + i] as number;
 }
 
 /** A MemoryPort over two byte functions; why a read failed is what `memory` says. */
