@@ -1,6 +1,7 @@
 /** A device as the driver model sees it: a name, what the bus found out about it, and slots for upper layers. */
 import { LabError } from '@iommu-lab/machine';
 import type { Bus } from './bus.ts';
+import { DEFAULT_DMA_PARAMETERS, type DmaParameters, type DmaRange } from './dma-parameters.ts';
 import type { Driver } from './driver.ts';
 import type { Endpoint } from './endpoint.ts';
 import type { ReservedRegion } from './reserved-region.ts';
@@ -25,6 +26,8 @@ export interface DeviceOptions {
   readonly resources?: readonly Resource[];
   /** Whether the device's accesses snoop the CPU's cache; false unless given. */
   readonly isDmaCoherent?: boolean;
+  /** Anybody may have built it (a port on the outside): it must not see a byte it was not given; false unless given. */
+  readonly isUntrusted?: boolean;
 }
 
 /** Highest address a 32-bit device can drive. */
@@ -36,6 +39,7 @@ export class Device {
   readonly parent: Device | undefined;
   readonly resources: readonly Resource[];
   readonly isDmaCoherent: boolean;
+  readonly isUntrusted: boolean;
   /** Set by the bus while the device is on it. */
   bus: Bus | undefined;
   /** Set by the bus while a driver is bound. */
@@ -44,6 +48,12 @@ export class Device {
   endpoints: readonly Endpoint[] = [];
   /** Written by the bus with the endpoints: what firmware says about the device's IOVAs. */
   reservedRegions: readonly ReservedRegion[] = [];
+  /** Windows of the bus onto the CPU's addresses; none: bus addresses are CPU addresses. Written by the bus. */
+  dmaRanges: readonly DmaRange[] = [];
+  /** Highest bus address that gets through to the device's bus, whatever the device can drive. Written by the bus. */
+  busDmaLimit: number = Number.MAX_SAFE_INTEGER;
+  /** What the device's DMA engine asks of a scatter list and of bounce buffers. Written by its driver. */
+  dmaParameters: DmaParameters = DEFAULT_DMA_PARAMETERS;
   /** Highest address the device can drive in a streaming mapping. */
   dmaMask: number = DMA_MASK_32;
   /** The same for coherent allocations. */
@@ -56,6 +66,7 @@ export class Device {
     this.parent = options.parent;
     this.resources = options.resources ?? [];
     this.isDmaCoherent = options.isDmaCoherent ?? false;
+    this.isUntrusted = options.isUntrusted ?? false;
   }
 
   /** What an upper layer left in `slot`. */
