@@ -13,6 +13,7 @@ import { spaceCapabilities } from './common-capabilities.ts';
 import { type FaultHandler, type IommuDomain, UNLABELLED } from './domain.ts';
 import type { IommuInstance } from './driver-port.ts';
 import type { Binding, GroupState } from './groups/group.ts';
+import { Gather } from './mapping/gather.ts';
 import { MappingJournal, type MappingRecord } from './mapping/mapping-journal.ts';
 import { mergeEntries, type ScatterEntry } from './mapping/merge-entries.ts';
 import type { Protection } from './protection.ts';
@@ -176,6 +177,17 @@ export class IoAddressSpace {
    * is empty or no addresses; nothing is removed then
    */
   unmap(iova: number, sizeBytes: number, by: string = UNLABELLED): number {
+    const gather = new Gather();
+    const removed = this.unmapFast(iova, sizeBytes, gather, by);
+    if (!gather.isEmpty) this.sync(gather);
+    return removed;
+  }
+
+  /**
+   * `unmap` without the wait: every IOMMU may go on using what was removed until `sync(gather)`. Memory and IOVA must not
+   * be used for anything else before. Members may come and go meanwhile.
+   */
+  unmapFast(iova: number, sizeBytes: number, gather: Gather, by: string = UNLABELLED): number {
     checkRange(iova, sizeBytes);
     const buffers = this.#buffersIn(iova, sizeBytes);
     for (const buffer of buffers) {
@@ -192,10 +204,16 @@ export class IoAddressSpace {
     }
     let removed = 0;
     for (const buffer of buffers) {
-      this.#domains.unmap(buffer, by);
+      this.#domains.unmapFast(buffer, gather, by);
       removed += this.#journal.remove(buffer.iova, buffer.sizeBytes, by, this.#host.world.clock.now);
     }
     return removed;
+  }
+
+  /** Makes every IOMMU forget what `gather` holds, waits for it, and frees the tables left to it. */
+  sync(gather: Gather): void {
+    // By the gather and not by the domains there are now: those that have gone since have tables to free in it.
+    gather.syncParts();
   }
 
   /**

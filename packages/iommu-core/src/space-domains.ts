@@ -7,6 +7,7 @@ import { isOneKind } from './common-capabilities.ts';
 import { type FaultHandler, internalsOf, type IommuDomain } from './domain.ts';
 import type { IommuInstance } from './driver-port.ts';
 import type { Binding } from './groups/group.ts';
+import type { Gather } from './mapping/gather.ts';
 import type { MappingJournal, MappingRecord } from './mapping/mapping-journal.ts';
 import type { ScatterEntry } from './mapping/merge-entries.ts';
 import type { Protection } from './protection.ts';
@@ -81,10 +82,10 @@ export class SpaceDomains {
     }
   }
 
-  /** Unmaps what one call mapped, in every domain. Cannot fail. */
-  unmap({ iova, sizeBytes }: MappingRecord['buffer'], by: string): void {
+  /** Unmaps what one call mapped, in every domain; each has its part of `gather`, which it syncs. Cannot fail. */
+  unmapFast({ iova, sizeBytes }: MappingRecord['buffer'], gather: Gather, by: string): void {
     for (const domain of this.#domains) {
-      const removed = domain.unmap(iova, sizeBytes, by);
+      const removed = domain.unmapFast(iova, sizeBytes, gather.part(domain), by);
       assert(removed === sizeBytes, `${domain.name} maps what its address space maps`);
     }
   }
