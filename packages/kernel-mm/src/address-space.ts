@@ -4,6 +4,7 @@ import {
   LabError,
   physAddr,
   virtAddr,
+  type MemoryPort,
   type PhysAddr,
   type VirtAddr,
   type World,
@@ -31,6 +32,8 @@ export interface KernelMap {
 export interface ProcessOptions {
   /** The kernel's half in the process's table: privileged, read-write, no-execute. Empty unless given. */
   readonly kernelMap?: KernelMap;
+  /** The CPU's view of memory past its cache: what frames that are mapped uncached are read and written by. */
+  readonly uncached?: MemoryPort;
 }
 
 const SECTION_BYTES = 0x10_0000;

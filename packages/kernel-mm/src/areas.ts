@@ -8,6 +8,13 @@ export interface MmapOptions {
   readonly readOnly?: boolean;
 }
 
+export interface MmapFramesOptions {
+  /** Neither the process nor a device may write. */
+  readonly readOnly?: boolean;
+  /** The process reads and writes past the cache, and its table says so (the kernel's pgprot_dmacoherent). */
+  readonly uncached?: boolean;
+}
+
 export interface Area {
   /** First byte; page-aligned. */
   readonly start: VirtAddr;
@@ -16,11 +23,18 @@ export interface Area {
   /** Pages come when they are touched, and may be evicted. */
   readonly isLazy: boolean;
   readonly isReadOnly: boolean;
+  /** Its frames are somebody else's and stay so, whatever becomes of the area (the kernel's VM_PFNMAP). */
+  readonly isGiven: boolean;
 }
 
 export class Areas {
   /** Ascending, without overlaps. */
   #areas: Area[] = [];
+
+  /** The areas of frames that are somebody else's. */
+  get given(): readonly Area[] {
+    return this.#areas.filter((area) => area.isGiven);
+  }
 
   /** Adds an area above all others. */
   add(area: Area): void {

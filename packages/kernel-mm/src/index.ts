@@ -1,6 +1,6 @@
 /** Memory management of the kernel: page frames, memory for tables, processes. */
 export type { KernelMap, ProcessOptions } from './address-space.ts';
-export type { MmapOptions } from './areas.ts';
+export type { MmapFramesOptions, MmapOptions } from './areas.ts';
 export * from './frame-allocator.ts';
 export * from './kernel-table-memory.ts';
 export type { AccessDirection } from './page-faults.ts';

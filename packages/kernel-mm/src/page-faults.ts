@@ -34,13 +34,13 @@ export class PageFaults {
 
   /**
    * Brings in what is not present of a range.
-   * @throws LabError EFAULT unless all of it lies in areas that allow the access, and nothing has come in; ENOMEM, and
+   * @throws LabError EFAULT unless all of it lies in areas that allow the access or the pin, and nothing has come in; ENOMEM, and
    * what came in before stays, as it was touched.
    */
   touch(by: Toucher, address: VirtAddr, sizeBytes: number, direction: AccessDirection): void {
     const areas = this.#areas.covering(address, sizeBytes);
-    if (areas === undefined || !areas.every((area) => allows(area, direction))) {
-      const why = areas === undefined ? 'not all of it is mapped' : 'part of it is read-only';
+    const why = whyRefused(areas, by, direction);
+    if (areas === undefined || why !== undefined) {
       throw new LabError('EFAULT', `${this.#process}: ${direction} at ${hex(address)}: ${why}`, {
         address,
         sizeBytes,
@@ -96,6 +96,18 @@ export class PageFaults {
   #emit(by: Toucher, address: number, access: AccessDirection, outcome: string): void {
     this.#world.emit('mm:fault', { process: this.#process, address: hex(address), by, access, outcome });
   }
+}
+
+function whyRefused(
+  areas: readonly Area[] | undefined,
+  by: Toucher,
+  direction: AccessDirection,
+): string | undefined {
+  if (areas === undefined) return 'not all of it is mapped';
+  if (!areas.every((area) => allows(area, direction))) return 'part of it is read-only';
+  // Whoever gave the frames may take them back: a pin of the process's could not hold them (get_user_pages, VM_PFNMAP).
+  if (by === 'pin' && areas.some((area) => area.isGiven)) return 'part of it is not its own memory';
+  return undefined;
 }
 
 /** User memory is data: nobody executes it, device or CPU. */

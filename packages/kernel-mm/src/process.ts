@@ -1,4 +1,7 @@
-/** Processes: an address space each, in ARMv7 tables of its own, paged on demand, with pages that can be pinned. */
+/**
+ * Processes: an address space each, in ARMv7 tables of its own, paged on demand, with pages that can be pinned.
+ * Long for the errors of its calls; what they do is in the files beside it.
+ */
 import {
   alignUp,
   hex,
@@ -13,11 +16,11 @@ import {
 } from '@iommu-lab/machine';
 import type { ShortDescriptorTable, TableMemory, TableWalkStep } from '@iommu-lab/page-table';
 import { createTable, MMAP_START, USER_END, type ProcessOptions } from './address-space.ts';
-import { Areas, type Area, type MmapOptions } from './areas.ts';
+import { Areas, type Area, type MmapFramesOptions, type MmapOptions } from './areas.ts';
 import { FRAME_BYTES, type FrameAllocator } from './frame-allocator.ts';
 import { Listeners } from './listeners.ts';
 import { PageFaults, type AccessDirection } from './page-faults.ts';
-import { mergeAdjacent, type PhysicalPiece } from './physical-piece.ts';
+import { areWholeFrames, mergeAdjacent, type PhysicalPiece } from './physical-piece.ts';
 import { PinnedPages } from './pinned-pages.ts';
 import { UserPages } from './user-pages.ts';
 
@@ -38,6 +41,8 @@ export class Process {
   readonly attributes: Readonly<Record<string, number>>;
   readonly #world: World;
   readonly #table: ShortDescriptorTable;
+  /** Whether there is a way past the CPU's cache. */
+  readonly #canMapUncached: boolean;
   readonly #areas = new Areas();
   readonly #pins: PinnedPages;
   readonly #pages: UserPages;
@@ -71,7 +76,8 @@ export class Process {
     this.#world = world;
     this.#table = table;
     this.#pins = pins;
-    this.#pages = new UserPages({ table, tables, frames, pins, cpu, unmapped });
+    this.#canMapUncached = options.uncached !== undefined;
+    this.#pages = new UserPages({ table, tables, frames, pins, cpu, uncached: options.uncached, unmapped });
     this.#faults = new PageFaults(world, name, this.#areas, this.#pages);
   }
 
@@ -90,30 +96,57 @@ export class Process {
    * @throws LabError ENOMEM, EINVAL on a size below 1 or once exit has begun.
    */
   mmap(sizeBytes: number, options: MmapOptions = {}): VirtAddr {
-    if (this.#stage !== 'running' || !Number.isSafeInteger(sizeBytes) || sizeBytes < 1) {
-      throw new LabError('EINVAL', `${this.name}: cannot map`, { sizeBytes, stage: this.#stage });
-    }
-    const start = this.#next;
-    const end = offsetBy(start, alignUp(sizeBytes, FRAME_BYTES));
-    if (end > USER_END) throw new LabError('ENOMEM', `${this.name}: no address space left`, { sizeBytes });
+    const { start, end } = this.#nextRange(sizeBytes, Number.isSafeInteger(sizeBytes) && sizeBytes >= 1);
     const { lazy = false, readOnly = false } = options;
     if (!lazy) this.#pages.populate(start, end, readOnly);
-    this.#areas.add({ start, end, isLazy: lazy, isReadOnly: readOnly });
+    this.#areas.add({ start, end, isLazy: lazy, isReadOnly: readOnly, isGiven: false });
     this.#next = end;
     this.#emit('mm:mmap', start, end - start, { ...(lazy && { lazy }), ...(readOnly && { readOnly }) });
     return start;
   }
 
   /**
-   * Unmaps pages and frees their frames. Listeners hear of it in between: after the translations are gone, before the
+   * Maps given frames at the next free addresses, one behind the other: a driver's buffer (the kernel's remap_pfn_range,
+   * dma_mmap_coherent). They stay whose they are: munmap and exit take the translation alone, nothing pins or evicts them,
+   * and the owner asks `mapsFrames` before he uses them for something else. To frames without memory an access is EFAULT.
+   * @throws LabError EINVAL unless they are whole frames below 4 GiB, on `uncached` without the view for it, or once exit has
+   * begun; ENOMEM. Nothing is mapped then.
+   */
+  mmapFrames(pieces: readonly PhysicalPiece[], options: MmapFramesOptions = {}): VirtAddr {
+    const { readOnly = false, uncached = false } = options;
+    const isMappable = areWholeFrames(pieces) && (!uncached || this.#canMapUncached);
+    const sizeBytes = pieces.reduce((sum, { length }) => sum + length, 0);
+    const { start, end } = this.#nextRange(sizeBytes, isMappable);
+    if (this.#world.fail('kernel-mm.mmap-frames')) {
+      throw new LabError('ENOMEM', `${this.name}: cannot map frames`, { sizeBytes });
+    }
+    this.#pages.mapGiven(start, pieces, { readOnly, uncached });
+    this.#areas.add({ start, end, isLazy: false, isReadOnly: readOnly, isGiven: true });
+    this.#next = end;
+    this.#emit('mm:mmap', start, sizeBytes, {
+      given: true,
+      ...(readOnly && { readOnly }),
+      ...(uncached && { uncached }),
+    });
+    return start;
+  }
+
+  /** Whether `mmapFrames` has a byte of the pieces mapped still: until it was unmapped, or the process has ended. */
+  mapsFrames(pieces: readonly PhysicalPiece[]): boolean {
+    return this.#pages.leadTo(this.#areas.given, pieces);
+  }
+
+  /**
+   * Unmaps pages and frees their frames, unless they were given. Listeners hear of it in between: after the translations are gone, before the
    * frames are anybody else's.
    * @throws LabError EINVAL unless all of the range is mapped and page-aligned, EBUSY when a page of it is pinned. (Linux
    * lets a pinned page go and keeps its frame; refusing shows the driver that has forgotten its pin.)
    */
   munmap(address: VirtAddr, sizeBytes: number): void {
-    const size = this.#checkUnpinned(address, sizeBytes, () => true);
+    const areas = this.#checkUnpinned(address, sizeBytes, () => true);
+    const size = alignUp(sizeBytes, FRAME_BYTES);
     this.#areas.remove(address, size);
-    this.#pages.remove(address, size);
+    this.#pages.remove(address, size, areas.filter(isGiven));
     this.#emit('mm:munmap', address, size);
   }
 
@@ -126,21 +159,22 @@ export class Process {
    * ENOMEM when there is no room to keep the contents.
    */
   evict(address: VirtAddr, sizeBytes: number): number {
-    const size = this.#checkUnpinned(address, sizeBytes, (area) => area.isLazy);
+    this.#checkUnpinned(address, sizeBytes, (area) => area.isLazy);
+    const size = alignUp(sizeBytes, FRAME_BYTES);
     if (this.#world.fail('kernel-mm.evict')) throw new LabError('ENOMEM', `${this.name}: cannot evict`);
     const freedBytes = this.#pages.evict(address, size);
     this.#emit('mm:evict', address, size, { freedBytes });
     return freedBytes;
   }
 
-  /** Reads through the CPU's cache. @throws LabError EFAULT unless all of it is mapped; ENOMEM of a lazy area. */
+  /** Reads as the CPU does. @throws LabError EFAULT unless all of it is mapped; ENOMEM of a lazy area. */
   read(address: VirtAddr, into: Uint8Array): void {
     this.#faults.touch('cpu', address, into.length, 'read');
     this.#pages.read(address, into);
   }
 
   /**
-   * Writes through the CPU's cache.
+   * Writes as the CPU does: through its cache, but for frames that are mapped uncached.
    * @throws LabError EFAULT unless all of it is mapped and writable, ENOMEM of a lazy area; nothing is then written.
    */
   write(address: VirtAddr, from: Uint8Array): void {
@@ -152,7 +186,8 @@ export class Process {
    * Holds the pages under `[address, address + sizeBytes)` for a device: they stay where they are until unpinned as
    * often as pinned. It asks for no right: who maps a read-only page for a device maps it read-only.
    * @returns their bytes in memory in order, physically adjacent pages merged.
-   * @throws LabError EFAULT unless all of it is mapped, EINVAL on a size below 1, ENOMEM; nothing is then pinned.
+   * @throws LabError EFAULT unless all of it is mapped and none of it given, EINVAL on a size below 1, ENOMEM; nothing is
+   * then pinned.
    */
   pin(address: VirtAddr, sizeBytes: number): readonly PhysicalPiece[] {
     checkPinSize(sizeBytes);
@@ -213,12 +248,25 @@ export class Process {
     this.#stage = 'exiting';
     this.#exitListeners.call();
     this.#stage = 'exited';
-    for (const { start, end } of this.#areas.removeAll()) this.#pages.remove(start, end - start);
+    for (const area of this.#areas.removeAll()) {
+      this.#pages.remove(area.start, area.end - area.start, [area].filter(isGiven));
+    }
     this.#table.destroy();
     if (this.#pins.sizeBytes > 0) {
       this.#world.emit('mm:pinned_at_exit', { process: this.name, sizeBytes: this.#pins.sizeBytes });
     }
     this.#world.emit('mm:exit', { process: this.name });
+  }
+
+  /** Where what is mapped next comes. @throws LabError EINVAL, ENOMEM */
+  #nextRange(sizeBytes: number, isMappable: boolean): { readonly start: VirtAddr; readonly end: VirtAddr } {
+    if (this.#stage !== 'running' || !isMappable) {
+      throw new LabError('EINVAL', `${this.name}: cannot map`, { sizeBytes, stage: this.#stage });
+    }
+    const start = this.#next;
+    const end = offsetBy(start, alignUp(sizeBytes, FRAME_BYTES));
+    if (end > USER_END) throw new LabError('ENOMEM', `${this.name}: no address space left`, { sizeBytes });
+    return { start, end };
   }
 
   #emit(
@@ -230,8 +278,8 @@ export class Process {
     this.#world.emit(event, { process: this.name, address: hex(address), sizeBytes, ...more });
   }
 
-  /** @returns the size in whole pages */
-  #checkUnpinned(address: VirtAddr, sizeBytes: number, isMeant: (area: Area) => boolean): number {
+  /** @returns the areas of the range */
+  #checkUnpinned(address: VirtAddr, sizeBytes: number, isMeant: (area: Area) => boolean): readonly Area[] {
     const size = alignUp(sizeBytes, FRAME_BYTES);
     const isWhole = isAligned(address, FRAME_BYTES) && size >= FRAME_BYTES;
     const areas = isWhole ? this.#areas.covering(address, size) : undefined;
@@ -239,9 +287,13 @@ export class Process {
       throw new LabError('EINVAL', `${this.name}: not a range of such pages`, { address, sizeBytes });
     }
     const pinned = this.#pins.firstPinned(address, size);
-    if (pinned === undefined) return size;
+    if (pinned === undefined) return areas;
     throw new LabError('EBUSY', `${this.name}: the page at ${hex(pinned)} is pinned`, { address, sizeBytes });
   }
+}
+
+function isGiven(area: Area): boolean {
+  return area.isGiven;
 }
 
 function checkPinSize(sizeBytes: number): void {

@@ -2,8 +2,17 @@
  * The pages of one process: a descriptor and a frame for each that is present, the bytes of each that was evicted. The
  * table is what says where a page is; there is no second record of it.
  */
-import { assert, offsetBy, type MemoryPort, type PhysAddr, type VirtAddr } from '@iommu-lab/machine';
-import type { LeafAttributes, ShortDescriptorTable, TableMemory } from '@iommu-lab/page-table';
+import {
+  assert,
+  hex,
+  LabError,
+  offsetBy,
+  type MemoryPort,
+  type PhysAddr,
+  type VirtAddr,
+} from '@iommu-lab/machine';
+import type { LeafAttributes, ShortDescriptorTable, TableMemory, Translation } from '@iommu-lab/page-table';
+import type { Area, MmapFramesOptions } from './areas.ts';
 import { FRAME_BYTES, type FrameAllocator } from './frame-allocator.ts';
 import type { PhysicalPiece } from './physical-piece.ts';
 import type { PinnedPages } from './pinned-pages.ts';
@@ -16,6 +25,8 @@ export interface UserPagesParts {
   readonly pins: PinnedPages;
   /** The CPU's view of memory, through its cache. */
   readonly cpu: MemoryPort;
+  /** The same past its cache; absent: no page is uncached. */
+  readonly uncached: MemoryPort | undefined;
   /** Hears of translations that are gone while frames and tables are still nobody else's. */
   readonly unmapped: (start: VirtAddr, sizeBytes: number) => void;
 }
@@ -46,33 +57,26 @@ export class UserPages {
   /** The bytes of a range in order, one piece a page. All of them are present. */
   piecesAt(address: VirtAddr, sizeBytes: number): readonly PhysicalPiece[] {
     const pieces: PhysicalPiece[] = [];
-    for (let done = 0; done < sizeBytes;) {
-      const at = address + done;
-      const length = Math.min(sizeBytes - done, FRAME_BYTES - (at % FRAME_BYTES));
-      const translation = this.#parts.table.lookup(at);
-      assert(translation !== undefined, 'a page is present when its bytes are moved');
-      pieces.push({ address: translation.address, length });
-      done += length;
-    }
+    this.#eachPage(address, sizeBytes, (target, start, end) => {
+      pieces.push({ address: target.address, length: end - start });
+    });
     return pieces;
   }
 
-  /** Reads bytes of pages that are present, through the CPU's cache. */
+  /** Reads bytes of pages that are present, through the CPU's cache or past it as the table says. @throws LabError EFAULT */
   read(address: VirtAddr, into: Uint8Array): void {
-    let done = 0;
-    for (const piece of this.piecesAt(address, into.length)) {
-      this.#load(piece.address, into.subarray(done, done + piece.length));
-      done += piece.length;
-    }
+    this.#eachPage(address, into.length, (target, start, end) => {
+      if (this.#viewOf(target).read(target.address, into.subarray(start, end))) return;
+      throw noMemory(target.address);
+    });
   }
 
-  /** Writes bytes of pages that are present, through the CPU's cache. */
+  /** Writes them. @throws LabError EFAULT */
   write(address: VirtAddr, from: Uint8Array): void {
-    let done = 0;
-    for (const piece of this.piecesAt(address, from.length)) {
-      this.#store(piece.address, from.subarray(done, done + piece.length));
-      done += piece.length;
-    }
+    this.#eachPage(address, from.length, (target, start, end) => {
+      if (this.#viewOf(target).write(target.address, from.subarray(start, end))) return;
+      throw noMemory(target.address);
+    });
   }
 
   /** Brings in a page that is not present: as it was evicted, or zeroed. @throws LabError ENOMEM; nothing has changed */
@@ -106,10 +110,44 @@ export class UserPages {
     }
   }
 
-  /** Lets a range go with all it holds. A frame that a pin keeps stays allocated. */
-  remove(start: VirtAddr, sizeBytes: number): void {
+  /**
+   * Maps frames that are somebody else's, from `start` on, where there are no pages.
+   * @throws LabError ENOMEM; none is mapped then
+   */
+  mapGiven(start: VirtAddr, pieces: readonly PhysicalPiece[], options: Required<MmapFramesOptions>): void {
+    const memory = options.uncached ? 'normal-uncached' : 'normal-cacheable';
+    const attributes: LeafAttributes = { ...USER_MEMORY, write: !options.readOnly, memory };
+    let page = start;
+    try {
+      for (const { address, length } of pieces) {
+        this.#parts.table.mapPages(page, address, FRAME_BYTES, length / FRAME_BYTES, attributes);
+        page = offsetBy(page, length);
+      }
+    } catch (error) {
+      this.#clear(start, page - start, () => undefined);
+      throw error;
+    }
+  }
+
+  /** Whether a page of the areas leads to one of the frames. */
+  leadTo(areas: readonly Area[], pieces: readonly PhysicalPiece[]): boolean {
+    return areas.some(({ start, end }) =>
+      this.piecesAt(start, end - start).some((page) =>
+        pieces.some((p) => page.address < p.address + p.length && p.address < page.address + page.length),
+      ),
+    );
+  }
+
+  /**
+   * Lets a range go with all it holds. A frame that a pin keeps stays allocated.
+   * @param given the areas in it whose frames are somebody else's
+   */
+  remove(start: VirtAddr, sizeBytes: number, given: readonly Area[] = []): void {
     const present = this.#clear(start, sizeBytes, () => undefined);
-    for (const [page, frame] of present) this.#parts.pins.releaseFrame(page, frame);
+    for (const [page, frame] of present) {
+      const isGiven = given.some((area) => page >= area.start && page < area.end);
+      if (!isGiven) this.#parts.pins.releaseFrame(page, frame);
+    }
     for (const page of this.#evicted.keys()) {
       if (page >= start && page < start + sizeBytes) this.#evicted.delete(page);
     }
@@ -167,6 +205,29 @@ export class UserPages {
     return present;
   }
 
+  /** @param visit hears of each page under a range, where it leads, and which bytes of the range are in it */
+  #eachPage(
+    address: VirtAddr,
+    sizeBytes: number,
+    visit: (target: Translation, start: number, end: number) => void,
+  ): void {
+    for (let done = 0; done < sizeBytes;) {
+      const at = address + done;
+      const end = Math.min(sizeBytes, done + FRAME_BYTES - (at % FRAME_BYTES));
+      const target = this.#parts.table.lookup(at);
+      assert(target !== undefined, 'a page is present when its bytes are moved');
+      visit(target, done, end);
+      done = end;
+    }
+  }
+
+  #viewOf({ attributes }: Translation): MemoryPort {
+    const { cpu, uncached } = this.#parts;
+    if (attributes.memory === 'normal-cacheable') return cpu;
+    assert(uncached !== undefined, 'what is mapped uncached can be reached past the cache');
+    return uncached;
+  }
+
   #load(address: PhysAddr, into: Uint8Array): void {
     const loaded = this.#parts.cpu.read(address, into);
     assert(loaded, 'a page frame is memory');
@@ -176,4 +237,9 @@ export class UserPages {
     const stored = this.#parts.cpu.write(address, from);
     assert(stored, 'a page frame is memory');
   }
+}
+
+/** Own frames are memory; what was given to the process may be anything. */
+function noMemory(address: PhysAddr): LabError {
+  return new LabError('EFAULT', `no memory answers at ${hex(address)}`, { address });
 }

@@ -1,5 +1,5 @@
 import { virtAddr, type CpuCache } from '@iommu-lab/machine';
-import type { MmapOptions, Process } from '../src/index.ts';
+import type { MmapOptions, PhysicalPiece, Process } from '../src/index.ts';
 import { bytes, codeOf, PAGE } from './setup.ts';
 import { SharingDevice } from './sharing-device.ts';
 
@@ -8,6 +8,8 @@ interface KnownPage {
   readonly bytes: Uint8Array;
   readonly isLazy: boolean;
   readonly isReadOnly: boolean;
+  /** A frame of somebody else's. */
+  readonly isGiven: boolean;
   /** Touched, and not evicted since. */
   isPresent: boolean;
   pins: number;
@@ -49,10 +51,32 @@ export class CheckedProcess {
         bytes: new Uint8Array(PAGE),
         isLazy: options.lazy,
         isReadOnly: options.readOnly,
+        isGiven: false,
         isPresent: !options.lazy,
         pins: 0,
       });
     }
+  }
+
+  /** Maps frames that are zeroed. */
+  give(pieces: readonly PhysicalPiece[], readOnly: boolean): void {
+    const at = this.process.mmapFrames(pieces, { readOnly });
+    const size = pieces.reduce((sum, piece) => sum + piece.length, 0);
+    for (const page of pagesOf(at, size)) {
+      this.#pages.set(page, {
+        bytes: new Uint8Array(PAGE),
+        isLazy: false,
+        isReadOnly: readOnly,
+        isGiven: true,
+        isPresent: true,
+        pins: 0,
+      });
+    }
+  }
+
+  /** Whether a page of frames that were given is mapped. */
+  get hasGiven(): boolean {
+    return [...this.#pages.values()].some((page) => page.isGiven);
   }
 
   unmap(at: number, size: number): string {
@@ -85,8 +109,9 @@ export class CheckedProcess {
     const code = codeOf(() => {
       for (const piece of this.process.pin(virtAddr(at), size)) pinnedBytes += piece.length;
     });
-    same(code, touched === undefined ? 'EFAULT' : 'none', 'pin');
-    if (touched === undefined) return 'EFAULT';
+    const isRefused = touched === undefined || touched.some((page) => page.isGiven);
+    same(code, isRefused ? 'EFAULT' : 'none', 'pin');
+    if (isRefused) return 'EFAULT';
     same(pinnedBytes, size, 'bytes pinned');
     for (const page of touched) {
       page.pins++;

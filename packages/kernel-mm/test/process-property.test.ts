@@ -1,5 +1,6 @@
 import { expect, test } from '@jest/globals';
 import fc from 'fast-check';
+import type { PhysicalPiece } from '../src/index.ts';
 import { CheckedProcess } from './checked-process.ts';
 import { PAGE, setup } from './setup.ts';
 
@@ -7,7 +8,7 @@ const step = fc.record({
   who: fc.integer({ min: 0, max: 1 }),
   op: fc.oneof(
     { weight: 16, arbitrary: fc.constantFrom('map' as const, 'pin' as const, 'unpin' as const) },
-    { weight: 8, arbitrary: fc.constant('unmap' as const) },
+    { weight: 8, arbitrary: fc.constantFrom('unmap' as const, 'give' as const) },
     { weight: 60, arbitrary: fc.constantFrom('cpu' as const, 'device' as const, 'evict' as const) },
     { weight: 1, arbitrary: fc.constant('exit' as const) },
   ),
@@ -36,12 +37,23 @@ test('property: two processes and their devices read back what was written, what
         return side;
       };
       const sides = ['a', 'b'].map(startSide);
+      const given: PhysicalPiece[][] = [[], []];
+      /** Fresh frames for one side; what they are mapped in does not change whose they are. */
+      const frames = (who: number, count: number): readonly PhysicalPiece[] => {
+        const pieces = Array.from({ length: count }, () => ({ address: allocator.allocate(), length: PAGE }));
+        for (const { address } of pieces) cache.cached.write(address, new Uint8Array(PAGE));
+        given[who]?.push(...pieces);
+        return pieces;
+      };
       const run = (s: (typeof steps)[number], salt: number): string => {
         const side = sides[s.who] as CheckedProcess;
         const page = side.pick(s.pick) ?? 0;
         switch (s.op) {
           case 'map':
             side.map(s.pages, s);
+            return 'done';
+          case 'give':
+            side.give(frames(s.who, s.pages), s.readOnly);
             return 'done';
           case 'unmap':
           case 'evict':
@@ -70,9 +82,13 @@ test('property: two processes and their devices read back what was written, what
       steps.forEach((s, salt) => {
         const outcome = `${s.op} ${run(s, salt)}`;
         outcomes.set(outcome, (outcomes.get(outcome) ?? 0) + 1);
-        for (const side of sides) side.checkPresence();
+        for (const [who, side] of sides.entries()) {
+          side.checkPresence();
+          if (side.process.mapsFrames(given[who] ?? []) !== side.hasGiven) throw new Error('given frames');
+        }
       });
       for (const side of sides) side.end();
+      for (const { address } of given.flat()) allocator.free(address);
       expect([allocator.freeBytes, tables.allocatedBytes]).toEqual([allocator.totalBytes, 0]);
     }),
     { numRuns: 100 },
@@ -82,6 +98,7 @@ test('property: two processes and their devices read back what was written, what
     'evict done',
     'pin done',
     'unmap none',
+    'give done',
     'cpu write done',
     'device read done',
     'device write done',
