@@ -6,19 +6,23 @@
  * deferred until their IOMMUs have registered.
  */
 import { MsmIommuDriver } from '@iommu-lab/backend-msm';
-import { DmaLayer } from '@iommu-lab/dma-mapping';
+import { BouncePool, DmaDebug, DmaLayer } from '@iommu-lab/dma-mapping';
 import { Iommu } from '@iommu-lab/iommu-core';
 import { FrameAllocator, KernelTableMemory } from '@iommu-lab/kernel-mm';
-import { LabError, type LabEvent, World } from '@iommu-lab/machine';
+import { type CpuCache, LabError, type LabEvent, World } from '@iommu-lab/machine';
 import { gfx2dDriver, ijpegDriver, mdpDriver, rotDriver, vfeDriver } from '@iommu-lab/media-devices/drivers';
 import { MsmBus, MsmDevice, PLATFORM_DATA, type WiringRow } from '@iommu-lab/msm-bus';
 import { WINDOW_BYTES as SMMU_WINDOW_BYTES } from '@iommu-lab/smmu-hw/regs';
 import { boardByName } from './boards.ts';
+import type { DmaSettings } from './dma-settings.ts';
 import { contextRow, createHardware } from './hardware.ts';
 import type { OutsideWorld } from './models.ts';
 import type { MasterRow, SmmuRow, SocDescription } from './soc.ts';
 import { System } from './system.ts';
 import { testCard } from './test-card.ts';
+
+/** Bytes of the bounce pool. */
+const DEFAULT_BOUNCE_BYTES = 4 << 20;
 
 /** What a system is made from; all of it has a default. */
 export interface SystemOptions {
@@ -32,6 +36,8 @@ export interface SystemOptions {
   readonly coherentWalk?: boolean;
   /** TLB entries of each IOMMU; 64 unless given. */
   readonly tlbEntries?: number;
+  /** How the kernel does DMA; strict, and without bounce buffers, unless given. */
+  readonly dma?: DmaSettings;
   /** Hears of every event from the first on. */
   readonly onEvent?: (event: LabEvent) => void;
 }
@@ -47,7 +53,14 @@ export function createSystem(options: SystemOptions = {}): System {
   if (options.onEvent !== undefined) world.events.subscribe(options.onEvent);
 
   const outside = { sensor: stillSensor(), panel: { show: () => undefined }, ...options.outside };
-  const hardware = createHardware(world, soc, tlbEntries, outside);
+  const { dma: settings = {} } = options;
+  const dmaDebug =
+    settings.debug === true ? new DmaDebug(world, { lineBytes: soc.cache.lineBytes }) : undefined;
+  const hardware = createHardware(world, soc, tlbEntries, outside, (port, master) =>
+    dmaDebug === undefined
+      ? port
+      : dmaDebug.watchBus(port, () => bus.devices.find(({ name }) => name === master)),
+  );
   const { memory, cache, mmio, interrupts, clocks } = hardware;
 
   const frames = new FrameAllocator(world, soc.ram);
@@ -58,7 +71,19 @@ export function createSystem(options: SystemOptions = {}): System {
     clocks,
   );
   const iommu = new Iommu(world);
-  const dma = new DmaLayer(world, { iommu, frames, memory: cache, maintenance: cache });
+  const bouncePool = createBouncePool(world, frames, cache, settings);
+  const dma = new DmaLayer(world, {
+    iommu,
+    frames,
+    memory: cache,
+    maintenance: cache,
+    firstRamAddress: Math.min(...soc.ram.map(({ base }) => base)),
+    lastRamAddress: Math.max(...soc.ram.map(({ base, sizeBytes }) => base + sizeBytes - 1)),
+    invalidation: settings.invalidation ?? 'strict',
+    forceBounce: () => settings.bounce === 'forced',
+    ...(bouncePool && { bounce: bouncePool }),
+    ...(dmaDebug && { debug: dmaDebug }),
+  });
   bus.onConfigure(iommu);
   bus.onConfigure(dma);
   // Not every IOMMU comes by a bind on this bus.
@@ -69,7 +94,19 @@ export function createSystem(options: SystemOptions = {}): System {
     walkerMemory: coherentWalk ? cache.snooped : memory,
     config: { coherentWalk },
   });
-  const system = new System({ soc, world, ...hardware, frames, tables, bus, iommu, dma, smmuDriver });
+  const system = new System({
+    soc,
+    world,
+    ...hardware,
+    frames,
+    tables,
+    bus,
+    iommu,
+    dma,
+    bouncePool,
+    dmaDebug,
+    smmuDriver,
+  });
 
   for (const driver of [vfeDriver, rotDriver, mdpDriver, gfx2dDriver, ijpegDriver]) bus.addDriver(driver);
   bus.addDriver(smmuDriver);
@@ -83,6 +120,16 @@ export function createSystem(options: SystemOptions = {}): System {
     throw new LabError('EINVAL', `${unbound.name} has no driver: ${reason}`, { board: soc.name });
   }
   return system;
+}
+
+function createBouncePool(
+  world: World,
+  frames: FrameAllocator,
+  cache: CpuCache,
+  { bounce = 'none', bounceBytes = DEFAULT_BOUNCE_BYTES }: DmaSettings,
+): BouncePool | undefined {
+  if (bounce === 'none') return undefined;
+  return new BouncePool(world, frames, cache.cached, { sizeBytes: bounceBytes });
 }
 
 function wiringOf(soc: SocDescription, row: MasterRow): WiringRow {

@@ -1,6 +1,14 @@
 /** A SoC's hardware from its data: memory, cache, register windows, interrupt lines, clocks, IOMMUs and masters. */
 import { InterruptController } from '@iommu-lab/driver-core';
-import { CpuCache, InterruptLine, LabError, MmioBus, PhysicalMemory, type World } from '@iommu-lab/machine';
+import {
+  type BusPort,
+  CpuCache,
+  InterruptLine,
+  LabError,
+  MmioBus,
+  PhysicalMemory,
+  type World,
+} from '@iommu-lab/machine';
 import { ClockTree, type MsmIommuContext } from '@iommu-lab/msm-bus';
 import { MsmSmmu } from '@iommu-lab/smmu-hw';
 import { WINDOW_BYTES as SMMU_WINDOW_BYTES } from '@iommu-lab/smmu-hw/regs';
@@ -20,6 +28,7 @@ export interface Hardware {
 
 /**
  * @param tlbEntries of each IOMMU
+ * @param watch what a master of that name is wired to in place of the port
  * @throws LabError EINVAL for a master whose streams name no context, or contexts of several IOMMUs
  */
 export function createHardware(
@@ -27,6 +36,7 @@ export function createHardware(
   soc: SocDescription,
   tlbEntries: number,
   outside: OutsideWorld,
+  watch: (port: BusPort, master: string) => BusPort,
 ): Hardware {
   const memory = new PhysicalMemory(soc.ram);
   const smmus = new Map<string, MsmSmmu>();
@@ -39,7 +49,7 @@ export function createHardware(
     smmus,
   };
   for (const row of soc.smmus) smmus.set(row.provider, createSmmu(world, row, tlbEntries, hardware));
-  for (const row of soc.masters) createMaster(world, row, soc, hardware, outside);
+  for (const row of soc.masters) createMaster(world, row, soc, hardware, outside, watch);
   return hardware;
 }
 
@@ -83,6 +93,7 @@ function createMaster(
   soc: SocDescription,
   { interrupts, mmio, smmus }: Hardware,
   outside: OutsideWorld,
+  watch: (port: BusPort, master: string) => BusPort,
 ): void {
   const providers = new Set(
     Object.values(row.streams).map((wire) => contextRow(soc, row.name, wire.context).provider),
@@ -93,7 +104,7 @@ function createMaster(
     throw new LabError('EINVAL', `the streams of ${row.name} need one IOMMU`, { providers: [...providers] });
   }
   const line = new InterruptLine(row.name);
-  const model = createModel(world, row, port, line, outside);
+  const model = createModel(world, row, watch(port, row.name), line, outside);
   interrupts.connect(row.irq, line);
   mmio.addWindow({ name: row.name, ...row.registers, device: model });
 }

@@ -1,12 +1,14 @@
 /** A running system: every layer of the stack, built from a SoC's data, and the handles to look at and use it. */
 import type { MsmIommuDriver } from '@iommu-lab/backend-msm';
 import type { Device, Driver, InterruptController } from '@iommu-lab/driver-core';
-import type { DmaLayer } from '@iommu-lab/dma-mapping';
+import type { BouncePool, DmaDebug, DmaLayer } from '@iommu-lab/dma-mapping';
 import { type Fault, formatExplanation, type Iommu } from '@iommu-lab/iommu-core';
 import type { FrameAllocator, KernelTableMemory } from '@iommu-lab/kernel-mm';
 import {
   BusMaster,
+  type BusPort,
   type CpuCache,
+  DirectPort,
   hex,
   LabError,
   type MmioBus,
@@ -33,14 +35,26 @@ export type SystemParts = Pick<
   | 'bus'
   | 'iommu'
   | 'dma'
+  | 'bouncePool'
+  | 'dmaDebug'
   | 'smmuDriver'
   | 'smmus'
 >;
 
+/** What a device of one's own is like. */
+export interface AddDeviceOptions {
+  /** Name of the IOMMU context it is wired to (`gfx2d1_2d1`); without one its addresses are physical. */
+  readonly context?: string;
+  /** Whether its accesses snoop the CPU's cache; false unless given. */
+  readonly isDmaCoherent?: boolean;
+  /** Bound to it; one that does nothing but let it use DMA unless given. */
+  readonly driver?: Driver;
+}
+
 /** A device of one's own, and its way to the bus. */
 export interface AddedDevice {
   readonly device: Device;
-  /** Issues accesses as the device, through its IOMMU. */
+  /** Issues accesses as the device, through its IOMMU if it has one. */
   readonly master: BusMaster;
 }
 
@@ -68,6 +82,10 @@ export class System {
   readonly iommu: Iommu;
   /** Chooses each device's DMA operations when it is bound; `getDmaOps(device)` has them. */
   readonly dma: DmaLayer;
+  /** Where buffers are bounced; undefined without. */
+  readonly bouncePool: BouncePool | undefined;
+  /** Checks every call of the DMA API, what devices access, and what the CPU does in `kernelMemory`; undefined without. */
+  readonly dmaDebug: DmaDebug | undefined;
   /** The driver of the board's IOMMUs, and the instances it has probed: for a bus that knows it privately. */
   readonly smmuDriver: MsmIommuDriver;
   /** The IOMMUs' hardware by provider; `smmu` asks for one. */
@@ -89,9 +107,12 @@ export class System {
     this.bus = parts.bus;
     this.iommu = parts.iommu;
     this.dma = parts.dma;
+    this.bouncePool = parts.bouncePool;
+    this.dmaDebug = parts.dmaDebug;
     this.smmuDriver = parts.smmuDriver;
     this.smmus = parts.smmus;
-    this.kernelMemory = { frames: parts.frames, cpu: parts.cache.cached };
+    const cpu = parts.dmaDebug?.watchCpu(parts.cache) ?? parts.cache;
+    this.kernelMemory = { frames: parts.frames, cpu: cpu.cached };
   }
 
   /** Faults so far, oldest first. */
@@ -136,40 +157,32 @@ export class System {
         deviceName,
       });
     }
-    return new BusMaster(this.world, {
-      name: deviceName,
-      streamId,
-      port: this.smmu(endpoint.provider),
-    });
+    return this.#master(device, streamId, this.smmu(endpoint.provider));
   }
 
   /**
-   * Puts a device of one's own on the bus, wired to the IOMMU context `context` (`gfx2d1_2d1`), and binds `driver` to
-   * it, or one that does nothing but let it use DMA.
+   * Puts a device of one's own on the bus, behind an IOMMU context or wired straight to memory.
    * @throws LabError ENODEV when the SoC has no such context; EEXIST when the name is taken; what `probe` throws: the
    * device is then off the bus again.
    */
-  addDevice(name: string, options: { readonly context: string; readonly driver?: Driver }): AddedDevice {
-    const contexts = this.soc.smmus.flatMap((smmu) => smmu.contexts);
-    const context = contexts.find((c) => c.context === options.context);
-    if (context === undefined) {
-      const known = contexts.map((c) => c.context).join(', ');
-      throw new LabError('ENODEV', `no IOMMU context "${options.context}"; there is ${known}`, { name });
-    }
-    const unwire = this.bus.wire({ device: name, contexts: [context] });
-    const device = new MsmDevice(name);
+  addDevice(name: string, options: AddDeviceOptions = {}): AddedDevice {
+    const { context, isDmaCoherent = false, driver } = options;
+    const unwire = context === undefined ? undefined : this.#wire(name, context);
+    const device = new MsmDevice(name, { isDmaCoherent });
     this.bus.addDevice(device);
     try {
       this.bus.bind(
         device,
-        options.driver ?? { name: `${name} (plain)`, matches: () => false, probe: () => undefined },
+        driver ?? { name: `${name} (plain)`, matches: () => false, probe: () => undefined },
       );
     } catch (error) {
       this.bus.removeDevice(device);
-      unwire();
+      unwire?.();
       throw error;
     }
-    return { device, master: this.masterOf(name) };
+    if (context !== undefined) return { device, master: this.masterOf(name) };
+    const port = new DirectPort(isDmaCoherent ? this.cache.snooped : this.memory);
+    return { device, master: this.#master(device, 0, port) };
   }
 
   /** Every fault so far, explained; empty text when there was none. */
@@ -195,6 +208,21 @@ export class System {
       }),
     );
     if (left.length > 0) throw new LabError('EBUSY', `still mapped\n${left.join('\n')}`, { left });
+  }
+
+  #master(device: Device, streamId: number, port: BusPort): BusMaster {
+    const watched = this.dmaDebug?.watchBus(port, () => device) ?? port;
+    return new BusMaster(this.world, { name: device.name, streamId, port: watched });
+  }
+
+  #wire(device: string, context: string): () => void {
+    const contexts = this.soc.smmus.flatMap((smmu) => smmu.contexts);
+    const row = contexts.find((c) => c.context === context);
+    if (row === undefined) {
+      const known = contexts.map((c) => c.context).join(', ');
+      throw new LabError('ENODEV', `no IOMMU context "${context}"; there is ${known}`, { name: device });
+    }
+    return this.bus.wire({ device, contexts: [row] });
   }
 }
 

@@ -15,7 +15,7 @@ test('every setting of every step is documented', () => {
     properties: { steps: { items: { oneOf: { properties: Record<string, { const?: string }> }[] } } };
   };
   const steps = schema.properties.steps.items.oneOf;
-  expect(steps).toHaveLength(6);
+  expect(steps).toHaveLength(7);
   for (const { properties } of steps) {
     const section = docs.split(`## \`do: ${properties['do']?.const}\``)[1]?.split('\n## ')[0] ?? '';
     const settings = Object.keys(properties).filter((name) => name !== 'do');

@@ -1,5 +1,6 @@
-/** How a driver finds its device's DMA operations. */
+/** How a driver finds its device's DMA operations, and how somebody else puts others there. */
 import { type Device, slot, type Slot } from '@iommu-lab/driver-core';
+import { LabError } from '@iommu-lab/machine';
 import type { DmaOps } from './dma-ops.ts';
 
 /** Where the DMA layer leaves a device's operations while the device is configured. */
@@ -11,4 +12,25 @@ export const DMA_OPS: Slot<DmaOps> = slot<DmaOps>('DMA operations');
  */
 export function getDmaOps(device: Device): DmaOps {
   return device.require(DMA_OPS);
+}
+
+/**
+ * Replaces the device's operations (set_dma_ops), by some of one's own or a wrapper around those there are. Drivers that ask
+ * from now on get the new ones.
+ * @param make gets the present operations
+ * @returns puts the present ones back, if the device still has the new ones
+ * @throws LabError ENODEV as `getDmaOps`; EBUSY while something is mapped, which the new ones would not know
+ */
+export function replaceDmaOps(device: Device, make: (present: DmaOps) => DmaOps): () => void {
+  const present = getDmaOps(device);
+  if (present.mappedBytes > 0) {
+    throw new LabError('EBUSY', `${device.name}: ${present.mappedBytes} bytes are mapped`, {
+      device: device.name,
+    });
+  }
+  const ops = make(present);
+  device.set(DMA_OPS, ops);
+  return () => {
+    if (device.get(DMA_OPS) === ops) device.set(DMA_OPS, present);
+  };
 }

@@ -84,7 +84,7 @@ test('fields', () => {
         dir: 'BIDIRECTIONAL',
         nents: 3,
         ents: 2,
-        dma_addrs: ['0xffffc000', '0xffffe008'],
+        dma_addrs: ['0xffff8000', '0xffffa008'],
         sizes: [0x1004, 4],
         phys_addrs: ['0x40000000', '0x40003000', '0x40005008'],
         attrs: '',
@@ -96,7 +96,7 @@ test('fields', () => {
       {
         device: 'rot',
         dir: 'BIDIRECTIONAL',
-        dma_addrs: ['0xffffc000', '0xffffe008'],
+        dma_addrs: ['0xffff8000', '0xffffa008'],
         sizes: [0x1004, 4],
       },
     ],

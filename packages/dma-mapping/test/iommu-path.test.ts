@@ -68,7 +68,7 @@ describe('placing', () => {
     expect(addresses).toEqual([2 * PAGE, PAGE]);
     expect(codeOf(() => dma.mapSingle(ARENA, 64, 'to-device'))).toBe('ENOSPC');
     for (const address of addresses) dma.unmapSingle(address, 64, 'to-device');
-    expect(dma.mapSingle(ARENA, 64, 'to-device')).toBe(2 * PAGE);
+    expect(dma.mapSingle(ARENA, 64, 'to-device')).toBe(PAGE); // what came back last is what a magazine gives first
   });
 
   test('a device that runs over the end of its first buffer faults at the address behind it, not at 0', () => {

@@ -52,6 +52,7 @@ function devicesOf(step: Step): readonly (readonly [string, string, ModelKind | 
     case 'process-space':
       return [['engine', step.engine, 'gfx2d']];
     case 'which-iommu':
+    case 'nic':
       return [];
   }
 }

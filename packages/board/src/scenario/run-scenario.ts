@@ -1,6 +1,7 @@
 /** Plays a scenario on a fresh system and tells how it went. */
 import { isLabError, type LabEvent } from '@iommu-lab/machine';
 import { createSystem } from '../create-system.ts';
+import type { DmaSettings } from '../dma-settings.ts';
 import { type Picture, picture } from '../picture.ts';
 import type { System } from '../system.ts';
 import { testCard } from '../test-card.ts';
@@ -56,18 +57,24 @@ export function* playScenario(
 ): Generator<RunProgress, RunResult, void> {
   const { width, height, pixels } = options.scene ?? testCard();
   const stage = new Stage(picture(width, height, pixels));
+  const { board, seed, hardware, frames } = scenario;
+  const settings = { board, seed, ...hardware };
   const system = createSystem({
-    board: scenario.board,
-    seed: scenario.seed,
-    coherentWalk: scenario.hardware.coherentWalk,
-    tlbEntries: scenario.hardware.tlbEntries,
+    ...settings,
     outside: { sensor: stage.sensor, panel: stage.panel },
     ...(options.onEvent === undefined ? {} : { onEvent: options.onEvent }),
   });
   const accounting = new Accounting(system);
   options.prepare?.(system);
   let shown = 0;
-  const context = { system, stage, frames: scenario.frames, countFrame: () => shown++ };
+  const context = {
+    system,
+    seed,
+    makeSystem: (dma: DmaSettings) => createSystem({ ...settings, dma }),
+    stage,
+    frames,
+    countFrame: () => shown++,
+  };
   const steps: StepReport[] = [];
   const faults = recordFaults(system, () => steps.length);
   const artifacts: Artifact[] = [];
@@ -91,8 +98,8 @@ export function* playScenario(
   const report: Report = {
     schemaVersion: 1,
     scenario: scenario.name,
-    board: scenario.board,
-    seed: scenario.seed,
+    board,
+    seed,
     ok: steps.every((step) => step.ok),
     modelTimeNs: system.world.clock.now,
     steps,

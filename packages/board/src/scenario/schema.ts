@@ -3,6 +3,7 @@
  * steps; a key that is not known is an error, so that a typing mistake is not silently ignored.
  */
 import * as z from 'zod';
+import { NIC_PRICES, type NicPrices } from '../nic/cost-model.ts';
 
 /** A scenario with every default filled in. */
 export interface Scenario {
@@ -26,7 +27,7 @@ export interface HardwareSettings {
 
 /** One thing that happens, told apart by `do`. */
 export type Step =
-  PipelineStep | ShareEngineStep | GuestStep | TrespassStep | ProcessSpaceStep | WhichIommuStep;
+  PipelineStep | ShareEngineStep | GuestStep | TrespassStep | ProcessSpaceStep | WhichIommuStep | NicStep;
 
 /** Camera -> rotator -> display, once a frame. */
 export interface PipelineStep {
@@ -83,6 +84,22 @@ export interface ProcessSpaceStep {
 /** The same job through every answer to the question which IOMMU the API talks to. */
 export interface WhichIommuStep {
   readonly do: 'which-iommu';
+}
+
+/** The same packets through a NIC with four ways of doing DMA, and what each costs. */
+export interface NicStep {
+  readonly do: 'nic';
+  /** That arrive; as many are sent. */
+  readonly packets: number;
+  readonly packetBytes: number;
+  /** Model time from one arriving packet to the next. */
+  readonly packetNs: number;
+  /** Descriptors of each ring. */
+  readonly ringEntries: number;
+  /** The NIC snoops the CPU's cache. */
+  readonly coherent: boolean;
+  /** Cycles for one of each. */
+  readonly costs: NicPrices;
 }
 
 const name = z.string().regex(/^[a-z][a-z0-9-]*$/, 'a name is lower-case letters, digits and dashes');
@@ -155,6 +172,35 @@ const ProcessSpace = z
 
 const WhichIommu = z.strictObject({ do: z.literal('which-iommu') });
 
+const price = (of: keyof NicPrices, what: string): z.ZodDefault<z.ZodNumber> =>
+  z.number().min(0).max(1e9).default(NIC_PRICES[of]).describe(`cycles ${what}`);
+
+const Nic = z.strictObject({
+  do: z.literal('nic'),
+  packets: count(100_000).default(2000).describe('that arrive; each is answered by one as long'),
+  packetBytes: count(4096).min(64).default(1500),
+  packetNs: count(1_000_000_000)
+    .default(12_000)
+    .describe('from one arriving packet to the next; 1500 bytes at 1 Gb/s'),
+  ringEntries: count(1024).min(2).default(256).describe('descriptors of each ring'),
+  coherent: z.boolean().default(false).describe("the NIC snoops the CPU's cache"),
+  costs: z
+    .strictObject({
+      stack: price('stack', "for a packet in the kernel's stack"),
+      tableStore: price('tableStore', 'for an entry of a page table that is written or cleared'),
+      iovaCached: price('iovaCached', 'for an IOVA from a magazine, and giving it back'),
+      iovaTree: price('iovaTree', 'for an IOVA from the tree'),
+      bounceSlot: price('bounceSlot', 'for a bounce buffer that is found and freed'),
+      invalidation: price('invalidation', 'for an invalidation and the wait for it'),
+      cacheLine: price('cacheLine', 'for a cache line of a packet that is cleaned or invalidated'),
+      copiedByte: price('copiedByte', 'for a byte copied to or from a bounce buffer'),
+      tlbHit: price('tlbHit', 'for an access of the NIC that the TLB translates'),
+      walkRead: price('walkRead', 'for a descriptor that a table walk reads'),
+    })
+    .prefault({})
+    .describe('prices of the cost model'),
+});
+
 /** Checks a scenario and fills its defaults in. */
 export const ScenarioSchema: z.ZodType<Scenario> = z.strictObject({
   version: z.literal(1).describe('version of this format'),
@@ -170,8 +216,8 @@ export const ScenarioSchema: z.ZodType<Scenario> = z.strictObject({
     .prefault({}),
   steps: z
     .array(
-      z.discriminatedUnion('do', [Pipeline, ShareEngine, Guest, Trespass, ProcessSpace, WhichIommu], {
-        error: 'a step is one of pipeline, share-engine, guest, trespass, process-space, which-iommu',
+      z.discriminatedUnion('do', [Pipeline, ShareEngine, Guest, Trespass, ProcessSpace, WhichIommu, Nic], {
+        error: 'a step is one of pipeline, share-engine, guest, trespass, process-space, which-iommu, nic',
       }),
     )
     .min(1)

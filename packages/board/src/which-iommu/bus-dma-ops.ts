@@ -127,6 +127,12 @@ class DeviceSpace implements DmaDomain {
 
   unmap(iova: number, sizeBytes: number): number {
     const gather = new Gather();
+    const done = this.unmapFast(iova, sizeBytes, gather);
+    this.sync(gather);
+    return done;
+  }
+
+  unmapFast(iova: number, sizeBytes: number, gather: Gather): number {
     let done = 0;
     while (done < sizeBytes) {
       const at = iova + done;
@@ -135,9 +141,12 @@ class DeviceSpace implements DmaDomain {
       if (removed === 0) break;
       done += removed;
     }
-    this.#table.sync(gather);
     assert(done <= sizeBytes, 'what is unmapped was mapped in one piece');
     return done;
+  }
+
+  sync(gather: Gather): void {
+    this.#table.sync(gather);
   }
 
   /** The device is blocked, and its table goes. */

@@ -97,10 +97,15 @@ function withOverrides(scenario: Scenario, { frames, seed }: RunCommandOptions):
 }
 
 function artifactFile(artifact: Artifact): OutputFile {
-  return {
-    name: artifact.name,
-    content: artifact.kind === 'picture' ? encodePicture(artifact.picture) : artifact.bytes,
-  };
+  const { name } = artifact;
+  switch (artifact.kind) {
+    case 'picture':
+      return { name, content: encodePicture(artifact.picture) };
+    case 'bytes':
+      return { name, content: artifact.bytes };
+    case 'text':
+      return { name, content: artifact.text };
+  }
 }
 
 /** One event as a line of JSON: its place and time, who speaks, its name, then its own fields. */

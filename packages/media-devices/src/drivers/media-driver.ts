@@ -44,6 +44,8 @@ function driverOf<T>(
     name: options.name,
     matches: (device) => device.compatible === options.compatible,
     probe(device) {
+      // The engines count bytes in 32 bits and cross any boundary: what the IOMMU gathers they take in one piece.
+      device.dmaParameters = { ...device.dmaParameters, maxSegmentBytes: DMA_MASK_32 };
       prepare(device);
       const engine = new Engine(device);
       try {

@@ -51,6 +51,14 @@ export class PagedDomain implements DmaDomain, BusPort {
     return unmapped;
   }
 
+  unmapFast(iova: number, sizeBytes: number): number {
+    return this.unmap(iova, sizeBytes);
+  }
+
+  sync(gather: Parameters<DmaDomain['sync']>[0]): void {
+    gather.finish();
+  }
+
   access(access: BusAccess): AccessStatus {
     const offset = access.address % PAGE;
     const page = this.#pages.get(access.address - offset);

@@ -2,6 +2,7 @@
 import type { Step } from '../schema.ts';
 import { guest } from './guest.ts';
 import type { Job, JobContext } from './job.ts';
+import { nic } from './nic.ts';
 import { pipeline } from './pipeline.ts';
 import { processSpace } from './process-space.ts';
 import { shareEngine } from './share-engine.ts';
@@ -23,5 +24,7 @@ export function startJob(context: JobContext, step: Step): Job {
       return processSpace(context, step);
     case 'which-iommu':
       return whichIommu(context, step);
+    case 'nic':
+      return nic(context, step);
   }
 }

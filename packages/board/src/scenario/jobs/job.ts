@@ -1,5 +1,6 @@
 /** What a step of a scenario is given, and what it leaves. */
 import type { Device } from '@iommu-lab/driver-core';
+import type { DmaSettings } from '../../dma-settings.ts';
 import type { Picture } from '../../picture.ts';
 import type { System } from '../../system.ts';
 import type { Stage } from '../stage.ts';
@@ -7,11 +8,16 @@ import type { Stage } from '../stage.ts';
 /** Something a run leaves besides its report. Names are file names, and unique in a run. */
 export type Artifact =
   | { readonly name: string; readonly kind: 'picture'; readonly picture: Picture }
-  | { readonly name: string; readonly kind: 'bytes'; readonly bytes: Uint8Array };
+  | { readonly name: string; readonly kind: 'bytes'; readonly bytes: Uint8Array }
+  | { readonly name: string; readonly kind: 'text'; readonly text: string };
 
 /** What a job works on and with. */
 export interface JobContext {
   readonly system: System;
+  /** What the run was seeded with. */
+  readonly seed: number;
+  /** A fresh system as the run's, but for how it does DMA. Its events are not the run's. */
+  readonly makeSystem: (dma: DmaSettings) => System;
   /** The scene and the screen. */
   readonly stage: Stage;
   /** Pictures a pipeline carries. */

@@ -43,7 +43,7 @@ export function createPainter(
   atEnd: JobContext['atEnd'],
 ): Painter {
   const { world, frames, cache, tables, iommu } = system;
-  const process = new Process(world, name, frames, cache.cached, tables);
+  const process = new Process(world, name, frames, cache.cached, tables, { uncached: cache.uncached });
   atEnd(() => process.exit());
   const canvas = pinImage(process, CANVAS_SIDE, atEnd);
   const brush = pinImage(process, BRUSH_SIDE, atEnd);

@@ -46,7 +46,9 @@ export class UserProgram {
   /** It is given back by `atEnd`. @throws LabError ENOMEM */
   constructor(system: System, name: string, sizes: BufferSizes, atEnd: JobContext['atEnd']) {
     const { world, frames, cache, tables } = system;
-    const process = new CountedProcess(world, name, frames, cache.cached, tables);
+    const process = new CountedProcess(world, name, frames, cache.cached, tables, {
+      uncached: cache.uncached,
+    });
     atEnd(() => process.exit());
     this.#process = process;
     this.process = process;
