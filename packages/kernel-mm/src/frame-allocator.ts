@@ -81,16 +81,19 @@ export class FrameAllocator {
   }
 
   /**
-   * A run of frames of at least `sizeBytes` (rounded up to whole frames), first fit from the lowest address, aligned
+   * A run of frames of at least `sizeBytes` (rounded up to whole frames), first fit from the lowest address on, aligned
    * to `alignBytes`.
+   * @param lowest no frame of it lies below
    * @throws LabError ENOMEM when there is no such run, EINVAL on a size below 1 or an alignment that is no power of two.
    */
-  allocateContiguous(sizeBytes: number, alignBytes: number): PhysAddr {
+  allocateContiguous(sizeBytes: number, alignBytes: number, lowest: number = 0): PhysAddr {
     if (!Number.isSafeInteger(sizeBytes) || sizeBytes < 1 || !isPowerOfTwo(alignBytes)) {
       throw new LabError('EINVAL', 'not a size and an alignment', { sizeBytes, alignBytes });
     }
     const frames = alignUp(sizeBytes, FRAME_BYTES) / FRAME_BYTES;
-    const first = this.#world.fail('kernel-mm.contiguous') ? undefined : this.#findRun(frames, alignBytes);
+    const first = this.#world.fail('kernel-mm.contiguous')
+      ? undefined
+      : this.#findRun(frames, alignBytes, lowest);
     if (first === undefined) {
       throw new LabError('ENOMEM', 'no run of free page frames', { sizeBytes, alignBytes });
     }
@@ -122,13 +125,14 @@ export class FrameAllocator {
     for (let frame = first; frame < first + frames; frame++) this.#free.add(frame);
   }
 
-  #findRun(frames: number, alignBytes: number): number | undefined {
+  #findRun(frames: number, alignBytes: number, lowestAddress: number): number | undefined {
     const step = Math.max(1, alignBytes / FRAME_BYTES);
     for (const range of this.#ranges) {
       const end = range.firstFrame + range.frames;
-      const lowest = Math.max(range.firstFrame, this.#free.lowestHint);
-      const lowestAddress = range.base + (lowest - range.firstFrame) * FRAME_BYTES;
-      let start = lowest + (alignUp(lowestAddress, step * FRAME_BYTES) - lowestAddress) / FRAME_BYTES;
+      const skipped = Math.max(0, Math.ceil((lowestAddress - range.base) / FRAME_BYTES));
+      const lowest = Math.max(range.firstFrame + skipped, this.#free.lowestHint);
+      const address = range.base + (lowest - range.firstFrame) * FRAME_BYTES;
+      let start = lowest + (alignUp(address, step * FRAME_BYTES) - address) / FRAME_BYTES;
       while (start + frames <= end) {
         const taken = this.#free.firstTaken(start, start + frames);
         if (taken === undefined) return start;
