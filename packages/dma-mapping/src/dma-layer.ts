@@ -62,20 +62,23 @@ export class DmaLayer implements ConfigureHook {
     device.clear(DMA_OPS);
     this.#wiring.debug?.released(device);
     this.flush(device);
-    const live = this.#configured.get(device)?.ops.live;
+    const ops = this.#configured.get(device)?.ops;
     this.#configured.delete(device);
-    const example = live?.example;
-    if (live === undefined || example === undefined) return;
+    if (ops === undefined || ops.mappedBytes + ops.reservedBytes === 0) return;
+    const { count, bytes, example } = ops.live;
     this.#world.emit('dma:pending_at_release', {
       device: device.name,
-      count: live.count,
-      size: live.bytes,
-      example: {
-        dma_addr: hex(example.segments[0]?.address ?? 0),
-        size: example.sizeBytes,
-        kind: example.kind,
-        site: example.site,
-      },
+      count,
+      size: bytes,
+      ...(ops.reservedBytes > 0 && { reserved: ops.reservedBytes }),
+      ...(example && {
+        example: {
+          dma_addr: hex(example.segments[0]?.address ?? 0),
+          size: example.sizeBytes,
+          kind: example.kind,
+          site: example.site,
+        },
+      }),
     });
   }
 

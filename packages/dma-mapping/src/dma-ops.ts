@@ -111,7 +111,7 @@ export interface DmaOps {
    * Gives a physically contiguous buffer to the device.
    * @throws LabError EINVAL on size 0 or another direction; EOPNOTSUPP when coherence is required and not there; EIO when
    * the device cannot address the buffer and it cannot be bounced; ERANGE when its IOMMU cannot; ENOSPC without IOVA space;
-   * ENOMEM without memory for tables or without a free bounce buffer.
+   * EFAULT when what has to be bounced is no memory; ENOMEM without memory for tables or without a free bounce buffer.
    */
   mapSingle(buffer: PhysAddr, sizeBytes: number, direction: DmaDirection, options?: MapOptions): Iova;
   /**
@@ -257,6 +257,8 @@ export interface DmaOps {
 
   /** Bytes mapped for the device now; 0 when a driver has cleaned up. */
   readonly mappedBytes: number;
+  /** Bytes of IOVA space reserved by `tryAllocIova`; 0 when a driver has cleaned up. */
+  readonly reservedBytes: number;
   /**
    * Whether `address` was unmapped and the hardware may still translate it: with deferred invalidation, until the flush.
    * False in strict mode.

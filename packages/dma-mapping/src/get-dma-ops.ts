@@ -19,14 +19,19 @@ export function getDmaOps(device: Device): DmaOps {
  * from now on get the new ones.
  * @param make gets the present operations
  * @returns puts the present ones back, if the device still has the new ones
- * @throws LabError ENODEV as `getDmaOps`; EBUSY while something is mapped, which the new ones would not know
+ * @throws LabError ENODEV as `getDmaOps`; EBUSY while something is mapped or reserved, which the new ones would not know
  */
 export function replaceDmaOps(device: Device, make: (present: DmaOps) => DmaOps): () => void {
   const present = getDmaOps(device);
-  if (present.mappedBytes > 0) {
-    throw new LabError('EBUSY', `${device.name}: ${present.mappedBytes} bytes are mapped`, {
-      device: device.name,
-    });
+  const { mappedBytes, reservedBytes } = present;
+  if (mappedBytes + reservedBytes > 0) {
+    throw new LabError(
+      'EBUSY',
+      `${device.name}: ${mappedBytes} bytes are mapped, ${reservedBytes} reserved`,
+      {
+        device: device.name,
+      },
+    );
   }
   const ops = make(present);
   device.set(DMA_OPS, ops);

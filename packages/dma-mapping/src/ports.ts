@@ -40,8 +40,8 @@ export interface DmaIommu {
 export interface FrameSource {
   /** One frame of 4096 bytes. @throws LabError ENOMEM */
   allocate(): PhysAddr;
-  /** @throws LabError ENOMEM */
-  allocateContiguous(sizeBytes: number, alignBytes: number): PhysAddr;
+  /** The lowest run at or above `lowest`, 0 unless given. @throws LabError ENOMEM */
+  allocateContiguous(sizeBytes: number, alignBytes: number, lowest?: number): PhysAddr;
   free(address: PhysAddr, sizeBytes?: number): void;
 }
 

@@ -182,7 +182,10 @@ export class BouncePool {
   /** All memory that a mapping has, its padding included. @throws LabError EINVAL when it is not out */
   memoryOf(slot: BounceSlot): { readonly address: PhysAddr; readonly length: number } {
     const area = this.#areaOf(slot);
-    return { address: area.startOf(slot.address) as PhysAddr, length: area.slotsOf(slot.address) * SLOT_BYTES };
+    return {
+      address: area.startOf(slot.address) as PhysAddr,
+      length: area.slotsOf(slot.address) * SLOT_BYTES,
+    };
   }
 
   /** The mapping that has the slot at `address`, which may lie in its padding. Asks one after the other: for reports. */

@@ -12,6 +12,7 @@ import type {
   CoherentBuffer,
   DmaBuffer,
   DmaDirection,
+  DmaSegment,
   NoncoherentBuffer,
   NoncontiguousBuffer,
   SgEntry,
@@ -109,7 +110,7 @@ export class Allocations {
 
   mmap(process: Process, buffer: DmaBuffer, offset: number, sizeBytes: number): VirtAddr {
     const { mapping, memory, users } = this.#find(buffer);
-    const whole = memory.reduce((sum, { length }) => sum + length, 0);
+    const whole = alignUp(mapping.sizeBytes, PAGE_BYTES);
     const isWhole =
       isAligned(offset, PAGE_BYTES) && offset >= 0 && Number.isSafeInteger(sizeBytes) && sizeBytes > 0;
     const length = alignUp(sizeBytes, PAGE_BYTES);
@@ -153,7 +154,10 @@ export class Allocations {
     const memory = path.allocateMemory(sizeBytes, request.mask, options?.forceContiguous === true);
     try {
       prepareFrames(view, kind === 'coherent' ? this.#maintenance : undefined, memory);
-      const mapped = path.map(memory, request);
+      // The buffer ends where it was asked to, whatever whole pages are behind it.
+      const whole = path.map(memory, request);
+      const [segment] = whole.segments as readonly [DmaSegment];
+      const mapped = { ...whole, segments: [{ address: segment.address, length: sizeBytes }] };
       const asked = [{ address: memory[0]?.address as SgEntry['address'], length: sizeBytes }];
       // Nothing is handed over: coherent memory belongs to both, other memory to the CPU until it is synced.
       const recorded = { ...attributes, options: { ...options, skipCpuSync: true } };

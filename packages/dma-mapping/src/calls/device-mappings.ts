@@ -55,11 +55,11 @@ export class DeviceMappings {
     entries: readonly SgEntry[],
     { kind, direction, options }: MappingAttributes,
   ): LiveMapping {
-    const { segments, pieces, range } = mapped;
+    const { pieces } = mapped;
     let sizeBytes = 0;
     for (const { length } of entries) sizeBytes += length;
     const site = options?.site ?? this.device.name;
-    const mapping: LiveMapping = { segments, pieces, range, kind, direction, sizeBytes, site };
+    const mapping: LiveMapping = { ...mapped, kind, direction, sizeBytes, site };
     this.live.add(mapping);
     this.handOver.mapped(pieces, direction, kind !== 'resource' && options?.skipCpuSync !== true);
     return mapping;

@@ -15,7 +15,7 @@ import {
   type World,
 } from '@iommu-lab/machine';
 import { Allocations } from './allocations.ts';
-import { checkMask, checkParameters } from './check-arguments.ts';
+import { checkDirection, checkMask, checkParameters } from './check-arguments.ts';
 import { DeviceMappings, mapOrError } from './device-mappings.ts';
 import {
   type AllocOptions,
@@ -66,6 +66,10 @@ export class DeviceDmaOps implements DmaOps {
 
   get mappedBytes(): number {
     return this.live.bytes;
+  }
+
+  get reservedBytes(): number {
+    return this.#reservations.reservedBytes;
   }
 
   mapSingle(buffer: PhysAddr, sizeBytes: number, direction: DmaDirection, options?: MapOptions): Iova {
@@ -146,12 +150,14 @@ export class DeviceDmaOps implements DmaOps {
   }
 
   syncSgForCpu(segments: readonly DmaSegment[], direction: DmaDirection): void {
+    checkDirection(this.#device, direction);
     const { pieces } = this.live.findSyncedList(segments, direction);
     this.#mappings.handOver.toCpu(pieces, direction);
     traceSyncSg(this.#world, this.#device, 'sync_sg_for_cpu', segments, direction);
   }
 
   syncSgForDevice(segments: readonly DmaSegment[], direction: DmaDirection): void {
+    checkDirection(this.#device, direction);
     const { pieces } = this.live.findSyncedList(segments, direction);
     this.#mappings.handOver.toDevice(pieces, direction);
     traceSyncSg(this.#world, this.#device, 'sync_sg_for_device', segments, direction);
@@ -171,9 +177,8 @@ export class DeviceDmaOps implements DmaOps {
 
   needSync(address: Iova): boolean {
     const mapping = this.live.containing(address);
-    return (
-      mapping !== undefined && mapping.kind !== 'coherent' && this.#mappings.handOver.isNeeded(mapping.pieces)
-    );
+    if (mapping === undefined || mapping.kind === 'coherent' || mapping.kind === 'resource') return false;
+    return this.#mappings.handOver.isNeeded(mapping.pieces);
   }
 
   allocCoherent(sizeBytes: number, options?: AllocOptions): CoherentBuffer {
@@ -286,7 +291,7 @@ export class DeviceDmaOps implements DmaOps {
   syncIova(reservation: IovaReservation, offset: number, sizeBytes: number): void {
     // The tables are walked as soon as they are written here. Hardware that has to be told first is why a driver must
     // call it all the same; the checker notices one that does not.
-    this.#reservations.linked(reservation, offset, sizeBytes);
+    this.#reservations.checkPart(reservation, offset, sizeBytes);
   }
 
   unlinkIova(

@@ -121,7 +121,7 @@ export class LiveMappings {
       if (mapping.kind === 'coherent') reason = 'coherent memory needs no sync';
       else if (mapping.direction !== 'bidirectional' && mapping.direction !== direction) {
         reason = `"${mapping.site}" mapped it ${mapping.direction}`;
-      } else return cut(mapping, start, sizeBytes);
+      } else return mapping.kind === 'resource' ? [] : cut(mapping, start, sizeBytes); // registers are not cached
     }
     throw this.#misuse(start, `sync of ${sizeBytes} bytes ${direction}: ${reason}`);
   }

@@ -13,6 +13,8 @@ import type { IovaReservations } from '../paths/path.ts';
 
 interface Reserved {
   readonly wholeBytes: number;
+  /** Part of it may still be reached, though nothing is linked: its IOVAs are never given back. */
+  isQuarantined: boolean;
   /** What is linked, by offset in the reservation. */
   readonly links: Map<number, LiveMapping>;
 }
@@ -25,10 +27,10 @@ export class Reservations {
     this.#mappings = mappings;
   }
 
-  /** Bytes of IOVA space that are reserved. */
+  /** Bytes that are reserved, whether linked or not. */
   get reservedBytes(): number {
     let bytes = 0;
-    for (const { wholeBytes } of this.#live.values()) bytes += wholeBytes;
+    for (const { sizeBytes } of this.#live.keys()) bytes += sizeBytes;
     return bytes;
   }
 
@@ -42,7 +44,7 @@ export class Reservations {
     try {
       const start = reservations.reserve(wholeBytes, device.dmaMask, site ?? device.name);
       const reservation = { address: offsetBy(start, inGranule), sizeBytes };
-      this.#live.set(reservation, { wholeBytes, links: new Map() });
+      this.#live.set(reservation, { wholeBytes, links: new Map(), isQuarantined: false });
       return reservation;
     } catch (error) {
       if (isLabError(error, 'ENOSPC')) return undefined;
@@ -61,12 +63,15 @@ export class Reservations {
     const { links } = this.#find(reservation);
     const entry = { address: buffer, length: sizeBytes };
     checkPiece(this.#mappings.device, entry);
-    this.#checkPart(reservation, offset, sizeBytes);
+    this.checkPart(reservation, offset, sizeBytes);
     const { granule } = this.#port;
     const iova = offsetBy(reservation.address, offset);
+    if (offset > 0 && buffer % granule !== 0) {
+      throw this.#refusal('EIO', `${hex(buffer)} does not begin a granule`, reservation);
+    }
     if (buffer % granule !== iova % granule) {
       throw this.#refusal(
-        offset === 0 ? 'EINVAL' : 'EIO',
+        'EINVAL',
         `${hex(buffer)} does not lie in its granule as the IOVA ${hex(iova)} does`,
         reservation,
       );
@@ -77,9 +82,9 @@ export class Reservations {
   }
 
   /** What is linked in the range: all of it was. @throws LabError EINVAL */
-  linked(reservation: IovaReservation, offset: number, sizeBytes: number): readonly LiveMapping[] {
+  #linked(reservation: IovaReservation, offset: number, sizeBytes: number): readonly LiveMapping[] {
     const { links } = this.#find(reservation);
-    this.#checkPart(reservation, offset, sizeBytes);
+    this.checkPart(reservation, offset, sizeBytes);
     const found: LiveMapping[] = [];
     for (let at = offset; at < offset + sizeBytes;) {
       const link = links.get(at);
@@ -99,7 +104,7 @@ export class Reservations {
     direction: DmaDirection,
     options: MapOptions | undefined,
   ): void {
-    const found = this.linked(reservation, offset, sizeBytes);
+    const found = this.#linked(reservation, offset, sizeBytes);
     for (const link of found) {
       if (link.direction === direction) continue;
       throw this.#refusal(
@@ -108,10 +113,11 @@ export class Reservations {
         reservation,
       );
     }
-    const { links } = this.#find(reservation);
+    const reserved = this.#find(reservation);
+    const { links } = reserved;
     let at = offset;
     for (const link of found) {
-      this.#port.unlink(link, options?.site ?? link.site);
+      if (!this.#port.unlink(link, options?.site ?? link.site)) reserved.isQuarantined = true;
       this.#mappings.unrecord(link, options);
       links.delete(at);
       at += link.sizeBytes;
@@ -135,9 +141,10 @@ export class Reservations {
   }
 
   free(reservation: IovaReservation): void {
-    const { links, wholeBytes } = this.#find(reservation);
+    const { links, wholeBytes, isQuarantined } = this.#find(reservation);
     if (links.size > 0) throw this.#refusal('EINVAL', 'something is linked', reservation);
     this.#live.delete(reservation);
+    if (isQuarantined) return;
     const { granule } = this.#port;
     this.#port.release(offsetBy(reservation.address, -(reservation.address % granule)), wholeBytes);
   }
@@ -159,7 +166,9 @@ export class Reservations {
     return found;
   }
 
-  #checkPart(reservation: IovaReservation, offset: number, sizeBytes: number): void {
+  /** @throws LabError EINVAL unless it is a part of a live reservation */
+  checkPart(reservation: IovaReservation, offset: number, sizeBytes: number): void {
+    this.#find(reservation);
     checkSize(this.#mappings.device, sizeBytes);
     const isOffset = Number.isSafeInteger(offset) && offset >= 0;
     if (isOffset && offset + sizeBytes <= reservation.sizeBytes) return;

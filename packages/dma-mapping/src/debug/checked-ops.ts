@@ -337,6 +337,10 @@ export class CheckedOps implements DmaOps {
     return this.#inner.mappedBytes;
   }
 
+  get reservedBytes(): number {
+    return this.#inner.reservedBytes;
+  }
+
   isStale(address: Iova): boolean {
     return this.#inner.isStale(address);
   }

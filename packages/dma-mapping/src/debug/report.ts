@@ -184,6 +184,7 @@ function eventFields(report: DmaReport): Record<string, EventValue> {
     mapping,
     other,
     unmappedBy,
+    storedBy,
     iova,
     address,
     sizeBytes,

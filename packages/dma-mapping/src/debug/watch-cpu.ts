@@ -72,7 +72,11 @@ export class WatchedMemory implements MemoryPort {
         continue;
       }
       if (record.parts.type === 'coherent') this.#checkAlias(piece, from, to, 'stores');
-      const foreign = record.parts.ownership?.cpuStored(offset + from - start, offset + to - start, this.#here);
+      const foreign = record.parts.ownership?.cpuStored(
+        offset + from - start,
+        offset + to - start,
+        this.#here,
+      );
       if (foreign === undefined) continue;
       const what = `stores ${to - from} bytes at ${hex(from)}, which the device has`;
       this.#report('cpu-store-while-device-owns', piece, what, from, to);

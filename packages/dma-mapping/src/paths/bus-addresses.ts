@@ -20,6 +20,46 @@ export class BusAddresses {
     return undefined;
   }
 
+  /** Whether windows hold all of a stretch of memory, one behind the other if need be. */
+  reachesAll(cpuAddress: number, sizeBytes: number): boolean {
+    const { dmaRanges } = this.#device;
+    if (dmaRanges.length === 0) return true;
+    const end = cpuAddress + sizeBytes;
+    let at = cpuAddress;
+    for (const { cpuStart, sizeBytes: windowBytes } of [...dmaRanges].sort(
+      (a, b) => a.cpuStart - b.cpuStart,
+    )) {
+      if (cpuStart <= at) at = Math.max(at, cpuStart + windowBytes);
+    }
+    return at >= end;
+  }
+
+  /** Highest bus address of memory up to `cpuAddress`. */
+  highestBusAddress(cpuAddress: number): number {
+    const { dmaRanges } = this.#device;
+    if (dmaRanges.length === 0) return cpuAddress;
+    const lasts = dmaRanges
+      .filter(({ cpuStart }) => cpuStart <= cpuAddress)
+      .map(({ busStart, cpuStart, sizeBytes }) => busStart + Math.min(sizeBytes - 1, cpuAddress - cpuStart));
+    return Math.max(0, ...lasts);
+  }
+
+  /** Lowest bus address of memory from `cpuAddress` on; undefined when no window holds any of it. */
+  lowestBusAddress(cpuAddress: number): number | undefined {
+    const { dmaRanges } = this.#device;
+    if (dmaRanges.length === 0) return cpuAddress;
+    const starts = dmaRanges
+      .filter(({ cpuStart, sizeBytes }) => cpuStart + sizeBytes > cpuAddress)
+      .map(({ busStart, cpuStart }) => busStart + Math.max(0, cpuAddress - cpuStart));
+    return starts.length === 0 ? undefined : Math.min(...starts);
+  }
+
+  /** Where memory for the device may begin: the start of each window, ascending. */
+  get cpuStarts(): readonly number[] {
+    const { dmaRanges } = this.#device;
+    return dmaRanges.length === 0 ? [0] : dmaRanges.map(({ cpuStart }) => cpuStart).sort((a, b) => a - b);
+  }
+
   /** Highest address of memory that some bus address up to `mask` reaches; -1 when none does. */
   highestCpuAddress(mask: number): number {
     const { dmaRanges, busDmaLimit } = this.#device;

@@ -39,18 +39,18 @@ export class DirectPath implements DmaPath {
   }
 
   get smallestMask(): number {
-    return (this.#bus.toBus(this.#parts.firstRamAddress, FRAME_BYTES) ?? 0) + FRAME_BYTES - 1;
+    return (this.#bus.lowestBusAddress(this.#parts.firstRamAddress) ?? 0) + FRAME_BYTES - 1;
   }
 
   get requiredMask(): number {
-    const last = this.#bus.toBus(this.#parts.lastRamAddress, 1) ?? this.#parts.lastRamAddress;
+    const last = this.#bus.highestBusAddress(this.#parts.lastRamAddress);
     return 2 ** Math.ceil(Math.log2(last + 1)) - 1;
   }
 
   get isAddressingLimited(): boolean {
     const { device, firstRamAddress, lastRamAddress } = this.#parts;
     if (Math.min(device.dmaMask, device.busDmaLimit) < this.requiredMask) return true;
-    return this.#bus.toBus(firstRamAddress, lastRamAddress + 1 - firstRamAddress) === undefined;
+    return !this.#bus.reachesAll(firstRamAddress, lastRamAddress + 1 - firstRamAddress);
   }
 
   get maxMappingSize(): number {
@@ -78,18 +78,19 @@ export class DirectPath implements DmaPath {
   allocateMemory(sizeBytes: number, mask: number): readonly SgEntry[] {
     const length = alignUp(sizeBytes, FRAME_BYTES);
     const { device, frames } = this.#parts;
-    // A coherent buffer is aligned to its size (Documentation/core-api/dma-api.rst, dma_alloc_coherent). The lowest run
-    // is what there is: if it lies too high, there is none lower.
-    const address = frames.allocateContiguous(length, 2 ** Math.ceil(Math.log2(length)));
-    if (this.#reach(address, length, mask) === undefined) {
+    // A coherent buffer is aligned to its size (Documentation/core-api/dma-api.rst, dma_alloc_coherent).
+    const alignment = 2 ** Math.ceil(Math.log2(length));
+    for (const lowest of this.#bus.cpuStarts) {
+      // The lowest run of a window is what there is: if it lies too high, there is none lower.
+      const address = frames.allocateContiguous(length, alignment, lowest);
+      if (this.#reach(address, length, mask) !== undefined) return [{ address, length }];
       frames.free(address, length);
-      throw new LabError(
-        'ENOMEM',
-        `the memory found for ${device.name} at ${hex(address)} is out of reach of its mask ${hex(mask)}`,
-        { device: device.name, address, length, mask },
-      );
     }
-    return [{ address, length }];
+    throw new LabError(
+      'ENOMEM',
+      `the memory there is for ${device.name} is out of reach of its mask ${hex(mask)}`,
+      { device: device.name, length, mask },
+    );
   }
 
   isStale(): boolean {
@@ -121,6 +122,9 @@ export class DirectPath implements DmaPath {
     }
     const limit = this.#bus.highestCpuAddress(request.mask);
     const { minAlignMask, segmentBoundaryMask } = device.dmaParameters;
+    const most = bounce.maxMappingSize(minAlignMask);
+    if (entry.length > most)
+      throw this.#unreachable(entry, request, `a bounce buffer has at most ${most} bytes`);
     const slot = bounce.map(
       {
         original: entry.address,

@@ -8,7 +8,7 @@ import { alignDown, alignUp, type Iova, LabError, offsetBy } from '@iommu-lab/ma
 import type { BouncePool } from '../bounce/bounce-pool.ts';
 import type { SgEntry } from '../dma-ops.ts';
 import type { IovaSpace } from './iova-space.ts';
-import type { DmaPath, IovaReservations, MappedPiece, PathMapping, PathRequest } from './path.ts';
+import type { DmaPath, IovaRange, IovaReservations, MappedPiece, PathMapping, PathRequest } from './path.ts';
 import type { FrameSource } from '../ports.ts';
 import { layOut, segmentsOf, type SgLayout } from './sg-layout.ts';
 import { bounceEdges, type EdgePiece, releaseEdges } from './untrusted-edges.ts';
@@ -48,7 +48,10 @@ export class IommuPath implements DmaPath, IovaReservations {
   }
 
   get smallestMask(): number {
-    return this.#parts.space.allocator.start + this.#granule - 1;
+    const { device, space } = this.#parts;
+    const windows = device.dmaRanges.map(({ busStart }) => busStart);
+    const first = windows.length === 0 ? 0 : Math.min(...windows);
+    return Math.max(space.allocator.start, first) + this.#granule - 1;
   }
 
   get isAddressingLimited(): boolean {
@@ -77,29 +80,30 @@ export class IommuPath implements DmaPath, IovaReservations {
     const layout = layOut(entries, this.#granule, boundary);
     const start = this.#allocate(layout.sizeBytes, request.mask);
     try {
-      const pieces = this.#mapLayout(layout, start, request);
+      const { pieces, runs } = this.#mapLayout(layout, start, request);
       const segments = request.isAllocation
         ? [{ address: (pieces[0] as MappedPiece).iova, length: lengthOf(entries) }]
         : segmentsOf(layout, start, dmaParameters);
-      return { segments, pieces, range: { start, sizeBytes: layout.sizeBytes } };
+      const range = { start, sizeBytes: layout.sizeBytes };
+      return runs.length === 1 ? { segments, pieces, range } : { segments, pieces, range, runs };
     } catch (error) {
       this.#parts.space.allocator.free(start, layout.sizeBytes);
       throw error;
     }
   }
 
-  unmap({ range, pieces }: PathMapping, site: string): void {
+  unmap({ range, runs }: PathMapping, site: string): void {
     const { device, space } = this.#parts;
-    if (this.#isWithoutHoles(range.sizeBytes, pieces)) {
+    if (runs === undefined) {
       space.unmap(device, range.start, range.sizeBytes, this.#isDeferred, site);
       return;
     }
-    // A list with holes at segment boundaries: rare enough to be unmapped piece by piece, and strictly.
+    // A list with holes at segment boundaries: rare enough to be unmapped run by run, and strictly.
     let unmapped = 0;
     let mapped = 0;
-    for (const { iova, sizeBytes } of this.#wholePieces(pieces)) {
+    for (const { start, sizeBytes } of runs) {
       mapped += sizeBytes;
-      unmapped += this.#parts.space.domain.unmap(iova, sizeBytes, site);
+      unmapped += space.domain.unmap(start, sizeBytes, site);
     }
     if (unmapped === mapped) space.allocator.free(range.start, range.sizeBytes);
     else space.quarantine(device, range.start, range.sizeBytes, unmapped);
@@ -139,10 +143,12 @@ export class IommuPath implements DmaPath, IovaReservations {
     return { segments: [{ address: iova, length: entry.length }], pieces, range: { start, sizeBytes } };
   }
 
-  unlink({ range }: PathMapping, site: string): void {
+  unlink({ range }: PathMapping, site: string): boolean {
     const { device, space } = this.#parts;
     const unmapped = space.domain.unmap(range.start, range.sizeBytes, site);
-    if (unmapped !== range.sizeBytes) space.quarantine(device, range.start, range.sizeBytes, unmapped);
+    if (unmapped === range.sizeBytes) return true;
+    space.quarantine(device, range.start, range.sizeBytes, unmapped);
+    return false;
   }
 
   release(iova: Iova, sizeBytes: number): void {
@@ -178,31 +184,36 @@ export class IommuPath implements DmaPath, IovaReservations {
   }
 
   /** Maps the entries of a list from `start` on, leaving its holes. Nothing stays mapped or bounced when it throws. */
-  #mapLayout(layout: SgLayout, start: Iova, request: PathRequest): readonly MappedPiece[] {
+  #mapLayout(
+    layout: SgLayout,
+    start: Iova,
+    request: PathRequest,
+  ): { readonly pieces: readonly MappedPiece[]; readonly runs: readonly IovaRange[] } {
     const pieces: MappedPiece[] = [];
+    const runs: IovaRange[] = [];
     let run: EdgePiece[] = [];
-    let runStart: Iova = start;
+    let runAt = 0;
+    let next = 0;
     const mapRun = (): void => {
       const split = run;
       run = [];
+      const runStart = offsetBy(start, runAt);
       pieces.push(...this.#mapPieces(runStart, split, request));
+      runs.push({ start: runStart, sizeBytes: next - runAt });
     };
     try {
-      let next = 0;
       for (const { entry, at, wholeBytes } of layout.entries) {
         if (at !== next) {
           mapRun();
-          runStart = (start + at) as Iova;
+          runAt = at;
         }
         run.push(...this.#split(entry, request));
         next = at + wholeBytes;
       }
       mapRun();
-      return pieces;
+      return { pieces, runs };
     } catch (error) {
-      for (const { iova, sizeBytes } of this.#wholePieces(pieces)) {
-        this.#parts.space.domain.unmap(iova, sizeBytes, request.site);
-      }
+      for (const mapped of runs) this.#parts.space.domain.unmap(mapped.start, mapped.sizeBytes, request.site);
       if (this.#edges !== undefined) releaseEdges(this.#edges, [...pieces, ...run]);
       throw error;
     }
@@ -259,22 +270,6 @@ export class IommuPath implements DmaPath, IovaReservations {
   #allocate(sizeBytes: number, mask: number): Iova {
     const { device, space } = this.#parts;
     return space.allocate(device, sizeBytes, Math.min(mask, device.busDmaLimit));
-  }
-
-  #isWithoutHoles(sizeBytes: number, pieces: readonly MappedPiece[]): boolean {
-    if (pieces.length === 1) return true;
-    let whole = 0;
-    for (const piece of this.#wholePieces(pieces)) whole += piece.sizeBytes;
-    return whole === sizeBytes;
-  }
-
-  *#wholePieces(
-    pieces: readonly MappedPiece[],
-  ): Iterable<{ readonly iova: Iova; readonly sizeBytes: number }> {
-    for (const { iova, length } of pieces) {
-      const start = alignDown(iova, this.#granule);
-      yield { iova: start, sizeBytes: alignUp(iova + length, this.#granule) - start };
-    }
   }
 }
 

@@ -24,7 +24,15 @@ export interface PathMapping {
   /** One or more for each piece of memory that was mapped, in its order. */
   readonly pieces: readonly MappedPiece[];
   /** Whole IOVA range that was taken for it; `sizeBytes` is 0 when none was. */
-  readonly range: { readonly start: Iova; readonly sizeBytes: number };
+  readonly range: IovaRange;
+  /** What is mapped of the range, call by call, where it has holes; all of it otherwise. */
+  readonly runs?: readonly IovaRange[];
+}
+
+/** A stretch of IOVA space, in whole granules. */
+export interface IovaRange {
+  readonly start: Iova;
+  readonly sizeBytes: number;
 }
 
 /** What a mapping is for. */
@@ -77,6 +85,7 @@ export interface IovaReservations {
   reserve(sizeBytes: number, mask: number, site: string): Iova;
   /** Maps the buffer at `iova`, whose offset in the granule is the buffer's. @throws LabError as `DmaPath.map`; nothing is mapped then */
   link(iova: Iova, entry: SgEntry, request: PathRequest): PathMapping;
-  unlink(mapping: PathMapping, site: string): void;
+  /** @returns false when part of it had gone already: what is left may still be reached, and must not be released */
+  unlink(mapping: PathMapping, site: string): boolean;
   release(iova: Iova, sizeBytes: number): void;
 }

@@ -32,8 +32,9 @@ export function layOut(entries: readonly SgEntry[], granule: number, segmentBoun
   for (const entry of entries) {
     const wholeAddress = alignDown(entry.address as number, granule);
     const wholeBytes = alignUp(entry.address + entry.length, granule) - wholeAddress;
-    const toBoundary = segmentBoundaryMask + 1 - (sizeBytes % (segmentBoundaryMask + 1));
-    if (sizeBytes > 0 && toBoundary < wholeBytes) sizeBytes += toBoundary;
+    const overBoundary = sizeBytes % (segmentBoundaryMask + 1);
+    const toBoundary = overBoundary === 0 ? 0 : segmentBoundaryMask + 1 - overBoundary;
+    if (toBoundary < wholeBytes) sizeBytes += toBoundary;
     placed.push({ entry, wholeAddress, wholeBytes, at: sizeBytes });
     sizeBytes += wholeBytes;
   }

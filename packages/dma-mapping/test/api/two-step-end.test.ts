@@ -105,7 +105,7 @@ test('unlinking does not wait for a flush: the device is out, and the space is l
 });
 
 // Fails: the space is handed out again although part of it is mapped still.
-test.failing('a piece that somebody else unmapped part of keeps its space out of use for good', () => {
+test('a piece that somebody else unmapped part of keeps its space out of use for good', () => {
   const { machine, dma, device, range, allocated } = linked();
   machine.iommu.domainOf(device)?.unmap(range.address + PAGE, PAGE);
   dma.destroyIova(range, 3 * PAGE, 'to-device');
@@ -124,7 +124,7 @@ test('what a driver leaves linked is reported when it goes', () => {
 });
 
 // Fails: space that is reserved and not linked is forgotten without a word.
-test.failing('so is space that it leaves reserved', () => {
+test('so is space that it leaves reserved', () => {
   const machine = new Machine();
   const attached = machine.add('rot');
   attached.dma.tryAllocIova(ARENA, PAGE);
@@ -133,7 +133,7 @@ test.failing('so is space that it leaves reserved', () => {
 });
 
 // Fails: the new operations would not know the reservation, which counts as nothing mapped.
-test.failing('operations are not replaced under a reservation', () => {
+test('operations are not replaced under a reservation', () => {
   const { dma, device } = new Machine().add('rot');
   dma.tryAllocIova(ARENA, PAGE);
   expect(codeOf(() => replaceDmaOps(device, (present) => present))).toBe('EBUSY');

@@ -52,7 +52,7 @@ test('the dump has all that is mapped, and whether its map was checked', () => {
   expect(debug.liveMappings()[0]).toMatchObject({ isErrorUnchecked: false });
 });
 
-test('what a driver left is reported once, with every site, and is not the next one to report', () => {
+test('what a driver left is reported once, with every site, and is no business of the next driver', () => {
   const { debug, dma, device, fake, store } = makeScene();
   const address = dma.mapSingle(BUFFER, 64, 'to-device', { site: 'rot: frame' });
   dma.mapSingle(SECOND, 64, 'to-device', { site: 'rot: palette' });

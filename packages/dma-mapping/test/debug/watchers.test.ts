@@ -129,7 +129,7 @@ describe('the CPU', () => {
 });
 
 describe('a device', () => {
-  test('that runs on past the end of a last page of a mapping is told from one that strays', () => {
+  test('that runs on past the last page of a mapping is told from one that strays', () => {
     const scene = makeScene();
     const address = scene.dma.mapSingle(BUFFER, 4096, 'from-device', { site: 'rot: frame' });
     scene.write(address, 8192);

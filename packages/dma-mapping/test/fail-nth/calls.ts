@@ -63,6 +63,14 @@ const LIST: readonly SgEntry[] = [
   { address: at(9, 8), length: 50 },
 ];
 
+/** None of them fits behind the one before it in four pages. */
+const HOLED: readonly SgEntry[] = [
+  { address: at(1), length: 3 * PAGE },
+  { address: at(5, 100), length: PAGE },
+  { address: at(8), length: 4 * PAGE },
+  { address: at(13, 8), length: 50 },
+];
+
 export const SWEPT_CALLS: readonly SweptCall[] = [
   {
     name: 'mapSingle',
@@ -122,7 +130,7 @@ export const SWEPT_CALLS: readonly SweptCall[] = [
     prepare({ dma }) {
       dma.setParameters({ maxSegmentBytes: 4 * PAGE, segmentBoundaryMask: 4 * PAGE - 1 });
       return () => {
-        const segments = dma.mapSg(LIST, 'bidirectional');
+        const segments = dma.mapSg(HOLED, 'bidirectional');
         return () => dma.unmapSg(segments, 'bidirectional');
       };
     },

@@ -82,7 +82,7 @@ export class Driver {
       case 'alloc':
         return this.#allocate(s);
       case 'resource':
-        useRegisters(this.#system, this.#way, s);
+        this.#late.add(useRegisters(this.#system, this.#way, s));
         return true;
       case 'late-access':
         return !this.#isPolite && this.#late.run(s);
@@ -316,7 +316,7 @@ export class Driver {
     }
     handle.release(how === 'again' ? 'two-calls' : how);
     this.#buffers.splice(index, 1);
-    if (!this.#isBlock(buffer)) this.#late.add(buffer);
+    if (!this.#isBlock(buffer)) this.#late.add(handle.segments, buffer);
     if (how !== 'again' || !buffer.isInArena) return;
     // The same memory at once, in another direction.
     const places = buffer.pieces.map(({ address, length }) => ({ at: address - ARENA, length }));

@@ -3,6 +3,7 @@
  * else.
  */
 import type { Iova } from '@iommu-lab/machine';
+import type { DmaSegment } from '../../src/index.ts';
 import type { TestSystem } from '../support/system.ts';
 import type { Buffer } from './buffer.ts';
 import { pattern, type Step } from './steps.ts';
@@ -14,7 +15,9 @@ const REMEMBERED = 12;
 const SEED = 77;
 
 interface Gone {
-  readonly buffer: Buffer;
+  readonly segments: readonly DmaSegment[];
+  /** Undefined: registers, on which nothing is tried. */
+  readonly buffer: Buffer | undefined;
   readonly atNs: number;
 }
 
@@ -30,8 +33,9 @@ export class LateAccesses {
     this.#isMapped = isMapped;
   }
 
-  add(buffer: Buffer): void {
-    this.#gone.unshift({ buffer, atNs: this.#system.world.clock.now });
+  /** What has just been unmapped. */
+  add(segments: readonly DmaSegment[], buffer?: Buffer): void {
+    this.#gone.unshift({ segments, buffer, atNs: this.#system.world.clock.now });
     if (this.#gone.length > REMEMBERED) this.#gone.pop();
   }
 
@@ -41,6 +45,7 @@ export class LateAccesses {
     // Without an IOMMU nothing stands between the device and memory.
     if (gone === undefined || !this.#isTranslated) return gone !== undefined;
     const { buffer } = gone;
+    if (buffer === undefined) return false;
     const from = at % buffer.size;
     const [part] = [...buffer.parts(from, buffer.size)];
     const [memory] = [...buffer.memoryParts(from, buffer.size)];
@@ -63,7 +68,7 @@ export class LateAccesses {
     const { dma, world } = this.#system;
     for (const gone of this.#gone) {
       if (world.clock.now - gone.atNs < 10_000_000) continue;
-      for (const { address } of gone.buffer.handle.segments) {
+      for (const { address } of gone.segments) {
         const isLast = this.#lastIn(address - (address % PAGE)) === gone;
         mustBe(!isLast || !dma.isStale(address), 'stale after the timeout');
       }
@@ -71,8 +76,8 @@ export class LateAccesses {
   }
 
   flushed(): void {
-    for (const { buffer } of this.#gone) {
-      for (const { address } of buffer.handle.segments) {
+    for (const { segments } of this.#gone) {
+      for (const { address } of segments) {
         mustBe(!this.#system.dma.isStale(address), 'stale after a flush');
       }
     }
@@ -80,7 +85,7 @@ export class LateAccesses {
 
   /** Addresses are used again: what was there last counts. */
   #lastIn(page: number): Gone | undefined {
-    return this.#gone.find(({ buffer }) => meets(buffer.handle.segments, page));
+    return this.#gone.find(({ segments }) => meets(segments, page));
   }
 
   #read(memory: number, address: number, size: number, isStale: boolean): void {

@@ -1,16 +1,18 @@
 /** Registers of another device (its FIFO), given to this one and taken back. */
 import { offsetBy } from '@iommu-lab/machine';
+import type { DmaSegment } from '../../src/index.ts';
 import { codeOf } from '../support/code-of.ts';
 import { mustEqual } from '../support/must-equal.ts';
 import { REGISTERS, type TestSystem } from '../support/system.ts';
 import { pattern, type Step } from './steps.ts';
 import type { Way } from './ways.ts';
 
+/** @returns where they were mapped */
 export function useRegisters(
   { dma, memory, deviceRead, deviceWrite }: TestSystem,
   way: Way,
   step: Extract<Step, { readonly kind: 'resource' }>,
-): void {
+): readonly DmaSegment[] {
   const { direction, value } = step;
   const length = Math.min(step.length, 96);
   const registers = offsetBy(REGISTERS, step.at % 4000);
@@ -19,7 +21,7 @@ export function useRegisters(
       codeOf(() => dma.mapResource(registers, length, direction)),
       'EIO',
     );
-    return;
+    return [];
   }
   const address = dma.mapResource(registers, length, direction);
   const bytes = pattern(length, value);
@@ -32,4 +34,5 @@ export function useRegisters(
   }
   if (direction !== 'from-device') mustEqual(deviceRead(address, length), bytes);
   dma.unmapResource(address, length, direction);
+  return [{ address, length }];
 }

@@ -1,4 +1,5 @@
 /** All ways from a driver's call to memory. */
+import type { DmaParameters } from '@iommu-lab/driver-core';
 import type { CacheGeometry } from '@iommu-lab/machine';
 import { ARENA, BELOW_ARENA, LOW, LOW_BYTES, type SystemOptions } from '../support/system.ts';
 
@@ -9,11 +10,7 @@ export interface Way extends SystemOptions {
   /** A map that requires coherence: what it says, of memory in whole pages or not. */
   readonly refusal: { readonly whole: string; readonly other: string };
   /** What the device's DMA engine asks. */
-  readonly parameters?: {
-    readonly maxSegmentBytes?: number;
-    readonly segmentBoundaryMask?: number;
-    readonly minAlignMask?: number;
-  };
+  readonly parameters?: Partial<DmaParameters>;
 }
 
 function cacheOf(lineBytes: number): Partial<CacheGeometry> {
@@ -24,7 +21,7 @@ type Kind = SystemOptions & {
   readonly name: string;
   readonly lineBytes: number;
   readonly isBounced?: boolean;
-  readonly parameters?: Way['parameters'];
+  readonly parameters?: Partial<DmaParameters>;
 };
 
 const POOL = { sizeBytes: 0x80000, cpus: 2 };
