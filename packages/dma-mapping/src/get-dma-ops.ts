@@ -18,24 +18,24 @@ export function getDmaOps(device: Device): DmaOps {
  * Replaces the device's operations (set_dma_ops), by some of one's own or a wrapper around those there are. Drivers that ask
  * from now on get the new ones.
  * @param make gets the present operations
- * @returns puts the present ones back, if the device still has the new ones
+ * @returns puts the present ones back, if the device still has the new ones; EBUSY as the call itself
  * @throws LabError ENODEV as `getDmaOps`; EBUSY while something is mapped or reserved, which the new ones would not know
  */
 export function replaceDmaOps(device: Device, make: (present: DmaOps) => DmaOps): () => void {
   const present = getDmaOps(device);
-  const { mappedBytes, reservedBytes } = present;
-  if (mappedBytes + reservedBytes > 0) {
-    throw new LabError(
-      'EBUSY',
-      `${device.name}: ${mappedBytes} bytes are mapped, ${reservedBytes} reserved`,
-      {
-        device: device.name,
-      },
-    );
-  }
+  refuseBusy(device, present);
   const ops = make(present);
   device.set(DMA_OPS, ops);
   return () => {
-    if (device.get(DMA_OPS) === ops) device.set(DMA_OPS, present);
+    if (device.get(DMA_OPS) !== ops) return;
+    refuseBusy(device, ops);
+    device.set(DMA_OPS, present);
   };
+}
+
+function refuseBusy(device: Device, { mappedBytes, reservedBytes }: DmaOps): void {
+  if (mappedBytes + reservedBytes === 0) return;
+  throw new LabError('EBUSY', `${device.name}: ${mappedBytes} bytes are mapped, ${reservedBytes} reserved`, {
+    device: device.name,
+  });
 }

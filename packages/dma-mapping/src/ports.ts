@@ -74,7 +74,7 @@ export interface DmaWiring {
   readonly flushQueue?: Partial<FlushQueueOptions>;
   /** CPUs with IOVA magazines and flush queues of their own; 1 unless given. `World.currentCpu` counts from 0. */
   readonly cpus?: number;
-  /** Without it what a device cannot address is refused, and devices that are not trusted see whole granules. */
+  /** Without it what a device cannot address is refused, and unaligned buffers of devices that are not trusted are too. */
   readonly bounce?: BouncePool;
   /** Devices all of whose direct mappings are bounced (`swiotlb=force`, a restricted pool); none unless given. */
   readonly forceBounce?: (device: Device) => boolean;

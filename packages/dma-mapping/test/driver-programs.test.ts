@@ -11,6 +11,7 @@ import { type Way, WAYS } from './programs/ways.ts';
 import { campaignSettings } from './support/campaign-settings.ts';
 
 const { seed, runs, path } = campaignSettings();
+/** A failure is shrunk where FC_SHRINK is set: over all ways that takes minutes. */
 const replay = {
   seed,
   endOnFailure: process.env['FC_SHRINK'] === undefined,

@@ -75,9 +75,9 @@ export class Areas {
     );
   }
 
-  /** Takes all areas away. */
-  removeAll(): readonly Area[] {
-    return this.#areas.splice(0);
+  /** All of them, ascending, as they are now. */
+  all(): readonly Area[] {
+    return [...this.#areas];
   }
 
   /** By bisection: an access of the CPU asks for each page. */

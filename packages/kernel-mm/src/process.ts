@@ -248,7 +248,9 @@ export class Process {
     this.#stage = 'exiting';
     this.#exitListeners.call();
     this.#stage = 'exited';
-    for (const area of this.#areas.removeAll()) {
+    // One after the other: who looks meanwhile sees as mapped what still is.
+    for (const area of this.#areas.all()) {
+      this.#areas.remove(area.start, area.end - area.start);
       this.#pages.remove(area.start, area.end - area.start, [area].filter(isGiven));
     }
     this.#table.destroy();

@@ -42,6 +42,8 @@ export function bootGuestKernel(machine: GuestMachine): GuestKernel {
     frames,
     memory: { cached: machine.cached, uncached: machine.uncached },
     maintenance: machine.maintenance,
+    firstRamAddress: Math.min(...machine.slots.map(({ base }) => base)),
+    lastRamAddress: Math.max(...machine.slots.map(({ base, sizeBytes }) => base + sizeBytes - 1)),
   });
   const bus = new Bus('guest', machine.services);
   bus.onConfigure(iommu);

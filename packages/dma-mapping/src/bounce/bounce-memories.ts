@@ -46,6 +46,11 @@ export class BounceMemories {
     return this.#bytes;
   }
 
+  /** No slot lies below; MAX_SAFE_INTEGER when there are none. */
+  get lowestAddress(): number {
+    return this.#lasting.reduce((lowest, { base }) => Math.min(lowest, base), Number.MAX_SAFE_INTEGER);
+  }
+
   get lastingCount(): number {
     return this.#lasting.length;
   }

@@ -32,11 +32,6 @@ export interface BouncePoolOptions {
   readonly maxBytes?: number;
 }
 
-export interface BounceMapOptions {
-  /** The slot does not get the buffer's bytes. For a device that is not trusted it is zeroed instead. */
-  readonly skipCopy?: boolean;
-}
-
 /** How full a pool is, and what it has done. */
 export interface BounceOccupancy {
   /** Slots of 2 KiB, with those of single requests. */
@@ -97,6 +92,11 @@ export class BouncePool {
     });
   }
 
+  /** No slot lies below; MAX_SAFE_INTEGER once it is destroyed. */
+  get lowestAddress(): number {
+    return this.#memories.lowestAddress;
+  }
+
   get occupancy(): BounceOccupancy {
     const memories = this.#memories;
     return {
@@ -130,7 +130,7 @@ export class BouncePool {
    * @throws LabError ENOMEM when no slots are free where the request can have them; EINVAL when no pool could serve it; EFAULT
    * when the buffer is no memory. Nothing is taken then.
    */
-  map(request: BounceRequest, options?: BounceMapOptions): BounceSlot {
+  map(request: BounceRequest): BounceSlot {
     const need = this.#need;
     need.describe(request);
     const area = this.#world.fail('dma-mapping.bounce') ? undefined : this.#memories.take(need);
@@ -139,11 +139,10 @@ export class BouncePool {
     const { original, sizeBytes, reason } = request;
     const address = (start + offset) as PhysAddr;
     try {
-      const copiedBytes = options?.skipCopy === true ? 0 : sizeBytes;
       if (reason === 'untrusted-edge') {
-        this.#copy.zeroAround(start, slots * SLOT_BYTES, offset, copiedBytes);
+        this.#copy.zeroAround(start, slots * SLOT_BYTES, offset, sizeBytes);
       }
-      this.#copy.copy(original, address, copiedBytes);
+      this.#copy.copy(original, address, sizeBytes);
     } catch (error) {
       this.#memories.release(area, address);
       throw error;

@@ -153,7 +153,7 @@ export class Allocations {
     }
     const memory = path.allocateMemory(sizeBytes, request.mask, options?.forceContiguous === true);
     try {
-      prepareFrames(view, kind === 'coherent' ? this.#maintenance : undefined, memory);
+      prepareFrames(view, this.#maintenance, memory);
       // The buffer ends where it was asked to, whatever whole pages are behind it.
       const whole = path.map(memory, request);
       const [segment] = whole.segments as readonly [DmaSegment];
@@ -174,7 +174,7 @@ export class Allocations {
 
   #freeFrames(memory: readonly SgEntry[]): void {
     retireFrames(this.#maintenance, memory);
-    for (const { address, length } of memory) this.#wiring.frames.free(address, length);
+    this.#mappings.path.freeMemory(memory);
   }
 
   #find(buffer: DmaBuffer): Allocation {

@@ -10,8 +10,8 @@ import type { MappedPiece } from '../paths/path.ts';
 const ZEROES = new Uint8Array(4096);
 
 /**
- * Makes fresh frames ready to be shared: no line of them stays in the cache (a dirty one would be evicted over what the
- * device writes), and they are zeroed through `view`, so that neither side sees what was there before.
+ * Makes fresh frames ready to be shared: no dirty line of them stays in the cache (it would be evicted over what the device
+ * writes), and they are zeroed through `view` down to memory, so that neither side sees what was there before.
  * @param maintenance absent for a device that snoops
  */
 export function prepareFrames(
@@ -25,6 +25,7 @@ export function prepareFrames(
       const isStored = view.write(offsetBy(address, done), ZEROES.subarray(0, length - done));
       assert(isStored, 'allocated frames are memory');
     }
+    maintenance?.clean(address, length);
   }
 }
 

@@ -77,10 +77,13 @@ export class DeviceMappings {
   /** The same for what has been unmapped already. */
   unrecord(mapping: LiveMapping, options: MapOptions | undefined): void {
     this.live.remove(mapping);
-    if (mapping.kind !== 'resource' && options?.skipCpuSync !== true) {
-      this.handOver.toCpu(mapping.pieces, mapping.direction);
+    try {
+      if (mapping.kind !== 'resource' && options?.skipCpuSync !== true) {
+        this.handOver.toCpu(mapping.pieces, mapping.direction);
+      }
+    } finally {
+      this.handOver.release(mapping.pieces);
     }
-    this.handOver.release(mapping.pieces);
   }
 
   /** The pieces under part of a streaming mapping. @throws LabError EINVAL when it is not all mapped, or not so */
@@ -112,7 +115,6 @@ export class DeviceMappings {
       isResource,
       isAllocation,
       mayBounce: options?.requireCoherent !== true,
-      skipCopy: options?.skipCpuSync === true,
       site: options?.site ?? device.name,
     };
   }

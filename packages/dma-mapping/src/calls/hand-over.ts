@@ -28,24 +28,26 @@ export class HandOver {
   }
 
   /**
-   * Pieces that have just been mapped: bounce buffers hold their copy already. Around those of a device that is not trusted
-   * zeroes were stored, and memory must hold them whoever syncs the buffer.
-   * @param isSynced whether the buffer itself is handed over too
+   * Pieces that have just been mapped. Memory must hold the copies in bounce buffers, and the zeroes around them, whoever syncs
+   * the buffer: what an earlier user left there is nobody's business.
+   * @param isSynced whether the caller's own memory is handed over too
    */
   mapped(pieces: readonly HandedPiece[], direction: DmaDirection, isSynced: boolean): void {
     if (this.#maintenance === undefined) return;
-    for (const { bounce } of pieces) {
-      if (bounce?.reason !== 'untrusted-edge') continue;
-      assert(this.#bounce !== undefined, 'a bounced piece comes from a pool');
-      const { address, length } = this.#bounce.memoryOf(bounce);
-      this.#maintenance.clean(address, length);
+    for (const piece of pieces) {
+      if (piece.bounce !== undefined) {
+        assert(this.#bounce !== undefined, 'a bounced piece comes from a pool');
+        const { address, length } = this.#bounce.memoryOf(piece.bounce);
+        this.#maintenance.clean(address, length);
+      } else if (isSynced) {
+        syncForDevice(this.#maintenance, [piece], direction);
+      }
     }
-    if (isSynced) cleanOrDrop(this.#maintenance, pieces, direction);
   }
 
   toDevice(pieces: readonly HandedPiece[], direction: DmaDirection): void {
     if (direction !== 'from-device') this.#copy(pieces, 'copyIn');
-    if (this.#maintenance !== undefined) cleanOrDrop(this.#maintenance, pieces, direction);
+    if (this.#maintenance !== undefined) syncForDevice(this.#maintenance, pieces, direction);
   }
 
   toCpu(pieces: readonly HandedPiece[], direction: DmaDirection): void {
@@ -64,20 +66,5 @@ export class HandOver {
       assert(this.#bounce !== undefined, 'a bounced piece comes from a pool');
       this.#bounce[way](bounce, address - bounce.address, length);
     }
-  }
-}
-
-/**
- * A bounce buffer holds what the buffer held, also when the device only writes, so that bytes it leaves alone come back as
- * they were: cleaned, never dropped.
- */
-function cleanOrDrop(
-  maintenance: CacheMaintenance,
-  pieces: readonly HandedPiece[],
-  direction: DmaDirection,
-): void {
-  if (direction !== 'from-device') return syncForDevice(maintenance, pieces, direction);
-  for (const piece of pieces) {
-    syncForDevice(maintenance, [piece], piece.bounce === undefined ? 'from-device' : 'to-device');
   }
 }

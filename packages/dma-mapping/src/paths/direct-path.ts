@@ -93,6 +93,10 @@ export class DirectPath implements DmaPath {
     );
   }
 
+  freeMemory(pieces: readonly SgEntry[]): void {
+    for (const { address, length } of pieces) this.#parts.frames.free(address, length);
+  }
+
   isStale(): boolean {
     return false;
   }
@@ -122,28 +126,34 @@ export class DirectPath implements DmaPath {
     }
     const limit = this.#bus.highestCpuAddress(request.mask);
     const { minAlignMask, segmentBoundaryMask } = device.dmaParameters;
-    const most = bounce.maxMappingSize(minAlignMask);
+    const most = Math.min(bounce.maxMappingSize(minAlignMask), segmentBoundaryMask + 1);
     if (entry.length > most)
       throw this.#unreachable(entry, request, `a bounce buffer has at most ${most} bytes`);
-    const slot = bounce.map(
-      {
-        original: entry.address,
-        sizeBytes: entry.length,
-        reason,
-        site: request.site,
-        deviceName: device.name,
-        direction: request.direction,
-        limit,
-        allocAlignMask: 0,
-        minAlignMask,
-        segmentBoundaryMask,
-      },
-      { skipCopy: request.skipCopy },
-    );
-    const iova = this.#reach(slot.address, entry.length, request.mask);
-    if (iova === undefined) {
-      bounce.release(slot);
+    if (bounce.lowestAddress + entry.length - 1 > limit) {
       throw this.#unreachable(entry, request, 'and not the bounce pool either');
+    }
+    const slot = bounce.map({
+      original: entry.address,
+      sizeBytes: entry.length,
+      reason,
+      site: request.site,
+      deviceName: device.name,
+      direction: request.direction,
+      limit,
+      allocAlignMask: 0,
+      minAlignMask,
+      segmentBoundaryMask,
+    });
+    // The pool keeps to boundaries and bits of the CPU's addresses; a window may move them.
+    const iova = this.#reach(slot.address, entry.length, request.mask);
+    const boundary = segmentBoundaryMask + 1;
+    const isKept =
+      iova !== undefined &&
+      (iova % boundary) + entry.length <= boundary &&
+      (iova - slot.address) % (minAlignMask + 1) === 0;
+    if (!isKept) {
+      bounce.release(slot);
+      throw this.#unreachable(entry, request, 'and no bounce buffer as the device needs it');
     }
     return { iova, address: slot.address, length: entry.length, bounce: slot };
   }

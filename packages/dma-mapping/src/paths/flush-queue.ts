@@ -13,7 +13,7 @@ export interface FlushQueueOptions {
   readonly entries: number;
   /** Nanoseconds from the first entry to a flush; 10 ms unless given, as in the kernel. */
   readonly timeoutNs: number;
-  /** Rings; 1 unless given. */
+  /** Rings; as many as there are CPUs unless given. */
   readonly cpus: number;
 }
 
@@ -109,7 +109,7 @@ export class FlushQueue {
     }
     const unmapped = this.#domain.unmapFast(iova, sizeBytes, this.#gather, site);
     if (unmapped !== sizeBytes) {
-      this.#domain.sync(this.#gather);
+      this.#invalidate('asked');
       return unmapped;
     }
     ring.push({ iova, sizeBytes, atNs: this.#world.clock.now, flushed: this.#flushed });
@@ -144,13 +144,12 @@ export class FlushQueue {
       }
     }
     this.#domain.sync(this.#gather);
-    if (this.#world.events.isObserved) {
-      this.#world.emit('dma:flush_queue', { reason, ranges: this.#pending });
-    }
+    const ranges = this.#pending;
     this.#flushed++;
     this.#flushes[reason]++;
-    this.#ranges += this.#pending;
+    this.#ranges += ranges;
     this.#pending = 0;
+    if (this.#world.events.isObserved) this.#world.emit('dma:flush_queue', { reason, ranges });
   }
 
   #releaseFlushed(ring: Entry[]): void {

@@ -32,15 +32,10 @@ export class IommuPath implements DmaPath, IovaReservations {
   readonly maxMappingSize: number = Number.MAX_SAFE_INTEGER;
   readonly #parts: IommuPathParts;
   readonly #granule: number;
-  readonly #isDeferred: boolean;
-  /** The pool, where the device's edges are bounced. */
-  readonly #edges: BouncePool | undefined;
 
   constructor(parts: IommuPathParts) {
     this.#parts = parts;
     this.#granule = parts.space.allocator.granule;
-    this.#isDeferred = !parts.device.isUntrusted;
-    this.#edges = parts.device.isUntrusted ? parts.bounce : undefined;
   }
 
   get granule(): number {
@@ -95,18 +90,14 @@ export class IommuPath implements DmaPath, IovaReservations {
   unmap({ range, runs }: PathMapping, site: string): void {
     const { device, space } = this.#parts;
     if (runs === undefined) {
-      space.unmap(device, range.start, range.sizeBytes, this.#isDeferred, site);
+      space.unmap(device, range.start, range.sizeBytes, site);
       return;
     }
     // A list with holes at segment boundaries: rare enough to be unmapped run by run, and strictly.
-    let unmapped = 0;
-    let mapped = 0;
-    for (const { start, sizeBytes } of runs) {
-      mapped += sizeBytes;
-      unmapped += space.domain.unmap(start, sizeBytes, site);
-    }
-    if (unmapped === mapped) space.allocator.free(range.start, range.sizeBytes);
-    else space.quarantine(device, range.start, range.sizeBytes, unmapped);
+    let isWhole = true;
+    for (const { start, sizeBytes } of runs)
+      isWhole = space.unmapNow(device, start, sizeBytes, site) && isWhole;
+    if (isWhole) space.allocator.free(range.start, range.sizeBytes);
   }
 
   allocateMemory(sizeBytes: number, _mask: number, isContiguous: boolean): readonly SgEntry[] {
@@ -122,10 +113,14 @@ export class IommuPath implements DmaPath, IovaReservations {
         pieces.push({ address, length: pieceBytes });
       }
     } catch (error) {
-      for (const piece of pieces.reverse()) frames.free(piece.address, piece.length);
+      this.freeMemory(pieces.reverse());
       throw error;
     }
     return pieces;
+  }
+
+  freeMemory(pieces: readonly SgEntry[]): void {
+    for (const { address, length } of pieces) this.#parts.frames.free(address, length);
   }
 
   isStale(address: Iova): boolean {
@@ -145,10 +140,7 @@ export class IommuPath implements DmaPath, IovaReservations {
 
   unlink({ range }: PathMapping, site: string): boolean {
     const { device, space } = this.#parts;
-    const unmapped = space.domain.unmap(range.start, range.sizeBytes, site);
-    if (unmapped === range.sizeBytes) return true;
-    space.quarantine(device, range.start, range.sizeBytes, unmapped);
-    return false;
+    return space.unmapNow(device, range.start, range.sizeBytes, site);
   }
 
   release(iova: Iova, sizeBytes: number): void {
@@ -156,7 +148,7 @@ export class IommuPath implements DmaPath, IovaReservations {
   }
 
   #mapOne(entry: SgEntry, request: PathRequest): PathMapping {
-    const { space } = this.#parts;
+    const { device, space } = this.#parts;
     const { domain } = space;
     const granule = this.#granule;
     const offset = entry.address % granule;
@@ -164,7 +156,7 @@ export class IommuPath implements DmaPath, IovaReservations {
     const start = this.#allocate(sizeBytes, request.mask);
     try {
       const iova = (start + offset) as Iova;
-      if (this.#edges === undefined || request.isResource || (offset === 0 && sizeBytes === entry.length)) {
+      if (!device.isUntrusted || (offset === 0 && sizeBytes === entry.length)) {
         domain.map(
           start,
           (entry.address - offset) as SgEntry['address'],
@@ -214,7 +206,7 @@ export class IommuPath implements DmaPath, IovaReservations {
       return { pieces, runs };
     } catch (error) {
       for (const mapped of runs) this.#parts.space.domain.unmap(mapped.start, mapped.sizeBytes, request.site);
-      if (this.#edges !== undefined) releaseEdges(this.#edges, [...pieces, ...run]);
+      releaseEdges(this.#parts.bounce, [...pieces, ...run]);
       throw error;
     }
   }
@@ -246,25 +238,28 @@ export class IommuPath implements DmaPath, IovaReservations {
         sizeBytes,
       });
     } catch (error) {
-      if (this.#edges !== undefined) releaseEdges(this.#edges, split);
+      releaseEdges(this.#parts.bounce, split);
       throw error;
     }
   }
 
   #split(entry: SgEntry, request: PathRequest, refusal: 'EIO' | 'EPERM' = 'EIO'): readonly EdgePiece[] {
+    const { device, bounce } = this.#parts;
     const isWhole = entry.address % this.#granule === 0 && entry.length % this.#granule === 0;
-    if (this.#edges === undefined || isWhole || request.isResource) return [entry];
-    if (!request.mayBounce) {
-      throw new LabError(
-        refusal,
-        `${this.#parts.device.name}: an unaligned buffer would have to be bounced`,
-        {
-          address: entry.address,
-          length: entry.length,
-        },
-      );
+    if (!device.isUntrusted || isWhole) return [entry];
+    if (request.isResource || !request.mayBounce || bounce === undefined) {
+      const why = request.isResource
+        ? 'registers are never bounced'
+        : bounce === undefined
+          ? 'there is no bounce pool'
+          : 'it may not be bounced';
+      throw new LabError(refusal, `${device.name} is not trusted, and the buffer shares granules: ${why}`, {
+        device: device.name,
+        address: entry.address,
+        length: entry.length,
+      });
     }
-    return bounceEdges(this.#edges, this.#parts.device.name, this.#granule, entry, request);
+    return bounceEdges(bounce, device.name, this.#granule, entry, request);
   }
 
   #allocate(sizeBytes: number, mask: number): Iova {

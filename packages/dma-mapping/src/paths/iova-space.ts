@@ -1,6 +1,6 @@
 /** The IOVA space of a domain, shared by the devices that translate by it, and what waits to come back to it. */
 import type { Device } from '@iommu-lab/driver-core';
-import { hex, type Iova, isPowerOfTwo, LabError, type World } from '@iommu-lab/machine';
+import { hex, type Iova, isPowerOfTwo, LabError, offsetBy, type World } from '@iommu-lab/machine';
 import { FlushQueue } from './flush-queue.ts';
 import { IovaAllocator } from '../iova/iova-allocator.ts';
 import type { DmaDomain, DmaIommu, DmaWiring, IovaGeometry } from '../ports.ts';
@@ -31,6 +31,8 @@ export class IovaSpace {
   /** Where unmapped ranges wait; undefined in strict mode. */
   readonly queue: FlushQueue | undefined;
   readonly #world: World;
+  /** A device of the group is not trusted: nothing is deferred, whoever unmaps. */
+  #isStrict = false;
   /** Devices that are past their first 4 GiB (the kernel's clearing of `pci_32bit_workaround`). */
   readonly #isPast32Bit = new WeakSet<Device>();
 
@@ -50,6 +52,10 @@ export class IovaSpace {
    * @throws LabError EFAULT when the device's bus has no window that meets the aperture
    */
   admit(device: Device, iommu: DmaIommu | undefined): void {
+    if (device.isUntrusted && !this.#isStrict) {
+      this.#isStrict = true;
+      this.queue?.flush();
+    }
     this.#reserveBetweenWindows(device);
     for (const { kind, iova, sizeBytes } of iommu?.reservedRegionsOf?.(device) ?? []) {
       // Where software maps doorbells is for owners of whole domains; the DMA API maps its own (iova_reserve_iommu_regions).
@@ -73,29 +79,38 @@ export class IovaSpace {
     return this.allocator.allocate(sizeBytes, limit);
   }
 
-  /**
-   * Unmaps a range that was mapped without holes, and gives its IOVAs back when nothing translates them any more.
-   * @param isDeferred whether that may wait
-   */
-  unmap(device: Device, iova: Iova, sizeBytes: number, isDeferred: boolean, site: string): void {
-    const queue = isDeferred ? this.queue : undefined;
-    const unmapped =
-      queue === undefined ? this.domain.unmap(iova, sizeBytes, site) : queue.unmap(iova, sizeBytes, site);
-    if (unmapped !== sizeBytes) this.quarantine(device, iova, sizeBytes, unmapped);
-    else if (queue === undefined) this.allocator.free(iova, sizeBytes);
+  /** Unmaps a range that was mapped without holes, and gives its IOVAs back when nothing translates them any more. */
+  unmap(device: Device, iova: Iova, sizeBytes: number, site: string): void {
+    const queue = this.#isStrict ? undefined : this.queue;
+    const isWhole =
+      queue === undefined
+        ? this.unmapNow(device, iova, sizeBytes, site)
+        : this.#isAll(device, iova, sizeBytes, queue.unmap(iova, sizeBytes, site), site);
+    if (isWhole && queue === undefined) this.allocator.free(iova, sizeBytes);
   }
 
   /**
-   * Somebody unmapped part of a range behind our back. What lies behind that hole may still be reachable, so the range is
-   * never handed out again.
+   * Unmaps a range and waits; its IOVAs stay out.
+   * @returns false when somebody had unmapped part of it: the IOVAs are theirs too, and must never be handed out again
    */
-  quarantine(device: Device, iova: Iova, sizeBytes: number, unmappedBytes: number): void {
+  unmapNow(device: Device, iova: Iova, sizeBytes: number, site: string): boolean {
+    return this.#isAll(device, iova, sizeBytes, this.domain.unmap(iova, sizeBytes, site), site);
+  }
+
+  /** An unmap stops at a hole. What lies behind it goes too: its memory is about to be somebody else's. */
+  #isAll(device: Device, iova: Iova, sizeBytes: number, unmapped: number, site: string): boolean {
+    if (unmapped === sizeBytes) return true;
+    const { granule } = this.allocator;
+    for (let done = unmapped; done < sizeBytes;) {
+      done += this.domain.unmap(offsetBy(iova, done), sizeBytes - done, site) || granule;
+    }
     this.#world.emit('dma:iova_quarantined', {
       device: device.name,
       dma_addr: hex(iova),
       size: sizeBytes,
-      unmapped_size: unmappedBytes,
+      unmapped_size: unmapped,
     });
+    return false;
   }
 
   #reserveBetweenWindows({ name, dmaRanges }: Device): void {

@@ -47,8 +47,6 @@ export interface PathRequest {
   readonly isAllocation: boolean;
   /** Otherwise fails where it would have to bounce. */
   readonly mayBounce: boolean;
-  /** A bounce buffer does not get the buffer's bytes. */
-  readonly skipCopy: boolean;
   /** Who maps, for reports. */
   readonly site: string;
 }
@@ -72,6 +70,8 @@ export interface DmaPath {
   unmap(mapping: PathMapping, site: string): void;
   /** Memory for an allocated buffer that `map` can then make contiguous for the device. @throws LabError ENOMEM */
   allocateMemory(sizeBytes: number, mask: number, isContiguous: boolean): readonly SgEntry[];
+  /** Takes back what `allocateMemory` gave. Must not fail. */
+  freeMemory(pieces: readonly SgEntry[]): void;
   /** Whether `address` was unmapped and may still be reached. */
   isStale(address: Iova): boolean;
   /** The two-step calls, where there is IOVA space to reserve. */

@@ -43,21 +43,18 @@ export function bounceEdges(
       const isWhole = from % granule === 0 && to % granule === 0;
       if (isWhole) pieces.push(piece);
       else {
-        const bounce = pool.map(
-          {
-            original: piece.address,
-            sizeBytes: piece.length,
-            reason: 'untrusted-edge',
-            site: request.site,
-            deviceName,
-            direction: request.direction,
-            limit: Number.MAX_SAFE_INTEGER,
-            allocAlignMask: granule - 1,
-            minAlignMask: granule - 1,
-            segmentBoundaryMask: Number.MAX_SAFE_INTEGER,
-          },
-          { skipCopy: request.skipCopy },
-        );
+        const bounce = pool.map({
+          original: piece.address,
+          sizeBytes: piece.length,
+          reason: 'untrusted-edge',
+          site: request.site,
+          deviceName,
+          direction: request.direction,
+          limit: Number.MAX_SAFE_INTEGER,
+          allocAlignMask: granule - 1,
+          minAlignMask: granule - 1,
+          segmentBoundaryMask: Number.MAX_SAFE_INTEGER,
+        });
         pieces.push({ address: bounce.address, length: piece.length, bounce });
       }
     }
@@ -68,6 +65,7 @@ export function bounceEdges(
   return pieces;
 }
 
-export function releaseEdges(pool: BouncePool, pieces: readonly EdgePiece[]): void {
-  for (const { bounce } of pieces) if (bounce !== undefined) pool.release(bounce);
+/** Gives back what stands for the edges among the pieces. */
+export function releaseEdges(pool: BouncePool | undefined, pieces: readonly EdgePiece[]): void {
+  for (const { bounce } of pieces) if (bounce !== undefined) pool?.release(bounce);
 }

@@ -33,6 +33,9 @@ function offsetPath(machine: Machine, log: string[]): DmaPath {
         length: Math.ceil(sizeBytes / PAGE) * PAGE,
       },
     ],
+    freeMemory: (pieces) => {
+      for (const { address, length } of pieces) machine.frames.free(address, length);
+    },
     isStale: () => false,
   };
 }
@@ -162,9 +165,11 @@ describe('replaceDmaOps', () => {
     const second = { maps: 0 };
     const restoreFirst = replaceDmaOps(device, (present) => counting(present, first));
     const restoreSecond = replaceDmaOps(device, (present) => counting(present, second));
-    getDmaOps(device).mapSingle(ARENA as PhysAddr, 8, 'to-device');
-    expect([first.maps, second.maps]).toEqual([1, 1]);
     const top = getDmaOps(device);
+    const address = top.mapSingle(ARENA as PhysAddr, 8, 'to-device');
+    expect([first.maps, second.maps]).toEqual([1, 1]);
+    expect(codeOf(restoreSecond)).toBe('EBUSY');
+    top.unmapSingle(address, 8, 'to-device');
     restoreFirst();
     expect(getDmaOps(device)).toBe(top);
     restoreSecond();

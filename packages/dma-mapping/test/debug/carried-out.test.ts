@@ -122,6 +122,16 @@ describe('free', () => {
     expect(scene.fake.calls).toHaveLength(1);
   });
 
+  test('twice, with something else at its address by now: that stays', () => {
+    const scene = makeScene({ path: 'direct' });
+    const buffer = scene.dma.allocNoncoherent(4096, 'to-device');
+    scene.dma.freeNoncoherent(buffer);
+    scene.dma.mapSingle(buffer.address, 4096, 'to-device', { site: 'somebody else' });
+    scene.dma.freeNoncoherent(buffer);
+    expect(kindsOf(scene)).toEqual(['unmap-not-mapped']);
+    expect(scene.debug.liveMappings()).toMatchObject([{ site: 'somebody else' }]);
+  });
+
   test('of coherent memory by a handle made up from its address', () => {
     const scene = makeScene();
     const buffer = scene.dma.allocCoherent(4096);
@@ -267,6 +277,15 @@ describe('two steps', () => {
     expect(kindsOf(scene)).toEqual(['iova-link-over-linked', 'iova-outside', 'iova-use-after-destroy']);
   });
 
+  test('a sync that came before the link does not count', () => {
+    const scene = makeScene();
+    const space = scene.dma.tryAllocIova(BUFFER, 4096) ?? (undefined as never);
+    scene.dma.syncIova(space, 0, 4096);
+    scene.dma.linkIova(space, BUFFER, 0, 4096, 'to-device');
+    scene.read(space.address, 64);
+    expect(kindsOf(scene)).toEqual(['iova-access-before-sync']);
+  });
+
   test('without IOVA space there is nothing to watch', () => {
     const scene = makeScene({ path: 'direct' });
     expect(scene.dma.tryAllocIova(BUFFER, 4096)).toBeUndefined();
@@ -283,6 +302,7 @@ test('limits, masks and looks go through unchanged', () => {
     optMappingSize: fake.optMappingSize,
     mergeBoundary: fake.mergeBoundary,
     mappedBytes: 0,
+    reservedBytes: 0,
   });
   dma.setMask(1);
   dma.setStreamingMask(1);

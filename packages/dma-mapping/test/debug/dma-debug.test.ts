@@ -126,3 +126,24 @@ test('overlaps of whole lists are found line by line, and once for each pair', (
   dma.mapSingle(at(SECOND, 128), 64, 'to-device');
   expect(debug.reports).toHaveLength(1);
 });
+
+test('the last line of a new mapping counts as well as its first', () => {
+  const { debug, dma } = makeScene();
+  dma.mapSingle(at(BUFFER, 80), 16, 'from-device');
+  dma.mapSingle(BUFFER, 72, 'from-device');
+  expect(debug.reports).toMatchObject([{ kind: 'overlapping-line', address: BUFFER + 64 }]);
+});
+
+test('two lists that meet twice are one report', () => {
+  const { debug, dma } = makeScene();
+  const list = [BUFFER, SECOND].map((address) => ({ address, length: 64 }));
+  dma.mapSg(list, 'from-device');
+  dma.mapSg(list, 'from-device');
+  expect(debug.reports).toHaveLength(1);
+});
+
+test('a line that is mapped too often is reported once, when it becomes so', () => {
+  const { debug, dma } = makeScene();
+  for (let i = 0; i < 12; i++) dma.mapSingle(BUFFER, 32, 'from-device', { ignoreSharedLines: true });
+  expect(debug.reports.map(({ kind }) => kind)).toEqual(['too-many-overlaps']);
+});

@@ -126,6 +126,34 @@ describe('the CPU', () => {
     scene.load(BUFFER);
     scene.debug.expectNoReports();
   });
+
+  test('two buffers that share a line were reported when they were mapped, and are not again at each store', () => {
+    const scene = makeScene();
+    const first = scene.dma.mapSingle(BUFFER, 16, 'from-device');
+    scene.dma.mapSingle(at(BUFFER, 16), 16, 'from-device');
+    expect(kindsOf(scene)).toEqual(['overlapping-line']);
+    scene.dma.syncSingleForCpu(first, 16, 'from-device');
+    scene.store(BUFFER);
+    expect(kindsOf(scene)).toEqual(['overlapping-line']);
+  });
+
+  test('a sync by address is one of all mappings there in its direction', () => {
+    const scene = makeScene({ path: 'direct' });
+    const address = scene.dma.mapSingle(BUFFER, 64, 'to-device');
+    scene.dma.mapSingle(BUFFER, 64, 'to-device');
+    scene.dma.syncSingleForCpu(address, 64, 'to-device');
+    scene.store(BUFFER);
+    expect(kindsOf(scene)).toEqual([]);
+  });
+
+  test('stores are not lost by an unmap that does no maintenance', () => {
+    const scene = makeScene();
+    const address = scene.dma.mapSingle(BUFFER, 64, 'bidirectional');
+    scene.dma.syncSingleForCpu(address, 64, 'bidirectional');
+    scene.store(BUFFER);
+    scene.dma.unmapSingle(address, 64, 'bidirectional', { skipCpuSync: true });
+    expect(kindsOf(scene)).toEqual([]);
+  });
 });
 
 describe('a device', () => {

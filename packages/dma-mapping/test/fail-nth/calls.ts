@@ -109,8 +109,8 @@ export const SWEPT_CALLS: readonly SweptCall[] = [
     prepare:
       ({ dma }) =>
       () => {
-        const address = dma.mapResource(REGISTERS, 64, 'to-device');
-        return () => dma.unmapResource(address, 64, 'to-device');
+        const address = dma.mapResource(REGISTERS, 4096, 'to-device');
+        return () => dma.unmapResource(address, 4096, 'to-device');
       },
     isOn: ({ options }) => options.forceBounce !== true,
   },

@@ -19,7 +19,7 @@ function leftOf(system: TestSystem): object {
   const report = device.bus === undefined ? undefined : layer.iovaReport(device);
   const { usedSlots, mappings, transientPools, pools } = pool?.occupancy ?? {};
   return {
-    mappedBytes: dma.mappedBytes,
+    mapped: [dma.mappedBytes, dma.reservedBytes],
     freeBytes: frames.freeBytes,
     domain: [domain?.mappings(), domain?.mappedBytes],
     iovas: [report?.allocatedBytes, report?.deferred?.pending],

@@ -53,7 +53,7 @@ export class Driver {
     this.#system = system;
     this.#way = way;
     this.#isPolite = isPolite;
-    this.#late = new LateAccesses(system, way.path === 'iommu', (page) => this.#isMapped(page));
+    this.#late = new LateAccesses(system, way, (page) => this.#isMapped(page));
     this.#blocks = new BlockPool(system.world, system.dma);
     system.memory.write(ARENA, FIRST_BYTES);
     this.#arena.set(EVERYWHERE, 0, FIRST_BYTES);

@@ -8,6 +8,7 @@ import type { TestSystem } from '../support/system.ts';
 import type { Buffer } from './buffer.ts';
 import { pattern, type Step } from './steps.ts';
 import { type IsMapped, meets } from './trespass.ts';
+import type { Way } from './ways.ts';
 
 const PAGE = 4096;
 const REMEMBERED = 12;
@@ -23,13 +24,14 @@ interface Gone {
 
 export class LateAccesses {
   readonly #system: TestSystem;
-  readonly #isTranslated: boolean;
+  readonly #way: Way;
   readonly #isMapped: IsMapped;
+  /** Last first. */
   readonly #gone: Gone[] = [];
 
-  constructor(system: TestSystem, isTranslated: boolean, isMapped: IsMapped) {
+  constructor(system: TestSystem, way: Way, isMapped: IsMapped) {
     this.#system = system;
-    this.#isTranslated = isTranslated;
+    this.#way = way;
     this.#isMapped = isMapped;
   }
 
@@ -43,7 +45,7 @@ export class LateAccesses {
   run({ which, at, length, isWrite }: Extract<Step, { readonly kind: 'late-access' }>): boolean {
     const gone = this.#gone[which % (this.#gone.length || 1)];
     // Without an IOMMU nothing stands between the device and memory.
-    if (gone === undefined || !this.#isTranslated) return gone !== undefined;
+    if (gone === undefined || this.#way.path !== 'iommu') return gone !== undefined;
     const { buffer } = gone;
     if (buffer === undefined) return false;
     const from = at % buffer.size;
@@ -53,6 +55,8 @@ export class LateAccesses {
     const { address } = part;
     const size = Math.min(length, part.length, memory.length, PAGE - (address % PAGE));
     const isStale = this.#system.dma.isStale(address as Iova);
+    const isDeferred = this.#way.invalidation === 'deferred' && this.#way.isUntrusted !== true;
+    mustBe(isDeferred || !isStale, 'stale where nothing is deferred');
     const page = address - (address % PAGE);
     if (this.#lastIn(page) !== gone) return true;
     if (this.#isMapped(page)) {

@@ -42,13 +42,13 @@ function expectNothingLeft(system: TestSystem, freeBytes: number): void {
   const { usedSlots = 0, mappings = 0, transientPools = 0 } = pool?.occupancy ?? {};
   mustEqual(
     {
-      mapped: dma.mappedBytes,
+      mapped: [dma.mappedBytes, dma.reservedBytes],
       iovas: layer.iovaReport(device)?.allocatedBytes ?? 0,
       domain: iommu.defaultDomainOf(device)?.mappings() ?? [],
       bounced: [usedSlots, mappings, transientPools],
       frames: frames.freeBytes,
       lost: events.filter(({ name }) => LOSSES.has(name)),
     },
-    { mapped: 0, iovas: 0, domain: [], bounced: [0, 0, 0], frames: freeBytes, lost: [] },
+    { mapped: [0, 0], iovas: 0, domain: [], bounced: [0, 0, 0], frames: freeBytes, lost: [] },
   );
 }

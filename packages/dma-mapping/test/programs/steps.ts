@@ -65,14 +65,19 @@ export type StepKind = Step['kind'];
 const at = fc.oneof(
   fc.nat(ARENA_USED - 1),
   fc.nat(ARENA_USED / 64 - 1).map((line) => line * 64),
-  fc.nat(ARENA_PAGES - 1).map((page) => page * 4096),
+  fc.nat(ARENA_PAGES - 1).map((index) => index * 4096),
 );
 const length = fc.oneof(
   { weight: 5, arbitrary: fc.integer({ min: 1, max: 200 }) },
   { weight: 1, arbitrary: fc.integer({ min: 1, max: LONGEST_ENTRY }) },
   { weight: 1, arbitrary: fc.constant(4096) },
 );
-const place = fc.record({ at, length });
+const page = fc.nat(ARENA_PAGES - 1).map((index) => index * 4096);
+const place: fc.Arbitrary<Place> = fc.oneof(
+  { weight: 2, arbitrary: fc.record({ at, length }) },
+  // Pages, which become one segment where there is an IOMMU.
+  { weight: 1, arbitrary: fc.record({ at: page, length: fc.constantFrom(4096, 4096, 1000) }) },
+);
 const which = fc.nat(9);
 const value = fc.nat(126);
 const inBuffer = { which, at: fc.nat(7000), length, value };
@@ -102,7 +107,7 @@ const step: fc.Arbitrary<Step> = fc.oneof(
         ...(['plain', 'plain', 'plain', 'own-sync'] as const),
         ...(['error-as-value', 'require-coherent', 'privileged'] as const),
       ),
-      places: fc.array(place, { minLength: 1, maxLength: 4 }),
+      places: fc.array(place, { minLength: 1, maxLength: 6 }),
       direction,
     }),
   },

@@ -314,6 +314,10 @@ export class FakeOps implements DmaOps, BusPort {
     this.reservations.delete(reservation);
   }
 
+  get reservedBytes(): number {
+    return [...this.reservations.keys()].reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
+  }
+
   get mappedBytes(): number {
     return this.live.reduce(
       (sum, { segments }) => sum + segments.reduce((s, { length }) => s + length, 0),
