@@ -1,10 +1,11 @@
 /**
  * One device's DMA operations: each call of the API with its events. What the calls do stands beside: `DeviceMappings`
- * (streaming), `Allocations`, `Reservations` (two steps), `limits`. Long because it has every call of the API, in its order.
+ * (streaming), `Allocations`, `Reservations` (two steps). Long because it has every call of the API, in its order.
  */
 import type { Device, DmaParameters } from '@iommu-lab/driver-core';
 import type { Process } from '@iommu-lab/kernel-mm';
 import {
+  type ErrorCode,
   hex,
   type Iova,
   isAligned,
@@ -356,16 +357,11 @@ export class DeviceDmaOps implements DmaOps {
   }
 }
 
+const TABLE_CODES: ReadonlySet<ErrorCode> = new Set(['EINVAL', 'ENOMEM', 'EOPNOTSUPP', 'EIO']);
+
 /** The codes that `mapSgTable` may fail with (kernel/dma/mapping.c, __dma_map_sg_attrs): others say no more than EIO. */
 function asTableError(error: unknown): unknown {
   if (!(error instanceof LabError)) return error;
-  switch (error.code) {
-    case 'EINVAL':
-    case 'ENOMEM':
-    case 'EOPNOTSUPP':
-    case 'EIO':
-      return error;
-    default:
-      return new LabError(error.code === 'ENOSPC' ? 'ENOMEM' : 'EIO', error.message, error.details);
-  }
+  if (TABLE_CODES.has(error.code)) return error;
+  return new LabError(error.code === 'ENOSPC' ? 'ENOMEM' : 'EIO', error.message, error.details);
 }

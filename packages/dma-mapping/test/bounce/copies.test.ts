@@ -2,7 +2,6 @@
 import { describe, expect, test } from '@jest/globals';
 import { CpuCache, LabError, type PhysAddr, World } from '@iommu-lab/machine';
 import { BouncePool } from '../../src/bounce/bounce-pool.ts';
-import type { BounceSlot } from '../../src/bounce/bounce-slot.ts';
 import { codeOf } from '../support/code-of.ts';
 import { BUFFERS, FRAMES, KIB, makeRig, pattern, request } from './rig.ts';
 
