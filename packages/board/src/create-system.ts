@@ -16,6 +16,7 @@ import { WINDOW_BYTES as SMMU_WINDOW_BYTES } from '@iommu-lab/smmu-hw/regs';
 import { boardByName } from './boards.ts';
 import type { DmaSettings } from './dma-settings.ts';
 import { contextRow, createHardware } from './hardware.ts';
+import { isMappedByDmaApi } from './mapped-by-dma-api.ts';
 import type { OutsideWorld } from './models.ts';
 import type { MasterRow, SmmuRow, SocDescription } from './soc.ts';
 import { System } from './system.ts';
@@ -59,7 +60,9 @@ export function createSystem(options: SystemOptions = {}): System {
   const hardware = createHardware(world, soc, tlbEntries, outside, (port, master) =>
     dmaDebug === undefined
       ? port
-      : dmaDebug.watchBus(port, () => bus.devices.find(({ name }) => name === master)),
+      : dmaDebug.watchBus(port, () =>
+          bus.devices.find((device) => device.name === master && isMappedByDmaApi(iommu, device)),
+        ),
   );
   const { memory, cache, mmio, interrupts, clocks } = hardware;
 

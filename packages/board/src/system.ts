@@ -18,6 +18,7 @@ import {
 import { type ClockTree, type MsmBus, MsmDevice } from '@iommu-lab/msm-bus';
 import type { MsmSmmu } from '@iommu-lab/smmu-hw';
 import type { FrameMemory } from './frame-buffer.ts';
+import { isMappedByDmaApi } from './mapped-by-dma-api.ts';
 import type { SocDescription } from './soc.ts';
 
 /** What `createSystem` makes a system from. */
@@ -211,7 +212,9 @@ export class System {
   }
 
   #master(device: Device, streamId: number, port: BusPort): BusMaster {
-    const watched = this.dmaDebug?.watchBus(port, () => device) ?? port;
+    const watched =
+      this.dmaDebug?.watchBus(port, () => (isMappedByDmaApi(this.iommu, device) ? device : undefined)) ??
+      port;
     return new BusMaster(this.world, { name: device.name, streamId, port: watched });
   }
 

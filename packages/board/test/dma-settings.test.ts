@@ -102,3 +102,16 @@ describe('a device without IOMMU', () => {
     expect(system.addDevice('x').master.read(0x1000, new Uint8Array(1)).state).toBe('faulted');
   });
 });
+
+test('the checker says nothing of a device while it is attached to a domain of its own', () => {
+  const system = createSystem({ dma: { debug: true } });
+  const { device, master } = system.addDevice('engine', { context: CONTEXT });
+  const domain = system.iommu.allocPagingDomain(device);
+  system.iommu.attach(domain, device);
+  domain.map(0x10000, system.frames.allocate(), 4096, { read: true, write: true });
+  expect(master.write(0x10000, Uint8Array.of(1)).state).toBe('done');
+  expect(system.dmaDebug?.reports).toEqual([]);
+  system.iommu.detach(domain, device);
+  master.write(0x10000, Uint8Array.of(1));
+  expect(system.dmaDebug?.reports.map(({ kind }) => kind)).toEqual(['device-access-never-mapped']);
+});

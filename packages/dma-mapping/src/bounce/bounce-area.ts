@@ -154,8 +154,8 @@ export class BounceArea {
     this.#isLongestExact[segment] = 1;
   }
 
-  #isWithinBoundary({ offset, sizeBytes, boundaryMask }: SlotNeed, index: number): boolean {
-    const address = this.base + index * SLOT_BYTES + offset;
+  #isWithinBoundary({ offset, sizeBytes, boundaryMask, busOffset }: SlotNeed, index: number): boolean {
+    const address = this.base + index * SLOT_BYTES + offset + busOffset;
     return lowBits(address, boundaryMask) + sizeBytes <= boundaryMask + 1;
   }
 

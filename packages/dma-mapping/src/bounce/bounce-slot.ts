@@ -25,8 +25,10 @@ export interface BounceRequest {
   readonly allocAlignMask: number;
   /** These address bits of the slot are those of the buffer. */
   readonly minAlignMask: number;
-  /** The slot crosses no multiple of this plus one. */
+  /** The slot crosses no multiple of this plus one, as the device addresses it. */
   readonly segmentBoundaryMask: number;
+  /** The device's address of a byte of the pool less the CPU's; 0 unless given. */
+  readonly busOffset?: number;
 }
 
 /** What stands for the buffer until it is released. */

@@ -28,6 +28,8 @@ export class SlotNeed {
   highestStart = 0;
   /** The buffer's bytes cross no multiple of this plus one. */
   boundaryMask = 0;
+  /** The device's address of a byte less the CPU's. */
+  busOffset = 0;
   /** Address of the first slot, written by the area that took them. */
   start = 0;
 
@@ -68,6 +70,7 @@ export class SlotNeed {
     this.phaseBytes = phaseBytes;
     this.highestStart = request.limit - sizeBytes + 1 - offset;
     this.boundaryMask = segmentBoundaryMask;
+    this.busOffset = request.busOffset ?? 0;
   }
 }
 

@@ -37,7 +37,8 @@ export class HandOver {
     for (const piece of pieces) {
       if (piece.bounce !== undefined) {
         assert(this.#bounce !== undefined, 'a bounced piece comes from a pool');
-        const { address, length } = this.#bounce.memoryOf(piece.bounce);
+        const isPadded = piece.bounce.reason === 'untrusted-edge';
+        const { address, length } = isPadded ? this.#bounce.memoryOf(piece.bounce) : piece;
         this.#maintenance.clean(address, length);
       } else if (isSynced) {
         syncForDevice(this.#maintenance, [piece], direction);

@@ -132,6 +132,8 @@ export class DirectPath implements DmaPath {
     if (bounce.lowestAddress + entry.length - 1 > limit) {
       throw this.#unreachable(entry, request, 'and not the bounce pool either');
     }
+    const pool = bounce.lowestAddress;
+    const busOffset = (this.#bus.toBus(pool, 1) ?? pool) - pool;
     const slot = bounce.map({
       original: entry.address,
       sizeBytes: entry.length,
@@ -143,8 +145,9 @@ export class DirectPath implements DmaPath {
       allocAlignMask: 0,
       minAlignMask,
       segmentBoundaryMask,
+      busOffset,
     });
-    // The pool keeps to boundaries and bits of the CPU's addresses; a window may move them.
+    // The pool keeps the low bits of the CPU's address, and may lie in several windows.
     const iova = this.#reach(slot.address, entry.length, request.mask);
     const boundary = segmentBoundaryMask + 1;
     const isKept =
