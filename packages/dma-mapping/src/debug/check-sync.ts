@@ -6,7 +6,13 @@ import { hex } from '@iommu-lab/machine';
 import type { DmaDirection, DmaSegment } from '../dma-ops.ts';
 import type { DebugState } from './debug-state.ts';
 import type { DmaErrorKind } from './error-kinds.ts';
-import type { CallSite, DeviceRecords, IovaPiece, MappingRecord } from './records.ts';
+import {
+  type CallSite,
+  type DeviceRecords,
+  type IovaPiece,
+  isSameList,
+  type MappingRecord,
+} from './records.ts';
 
 /** To whom the bytes go. */
 export type NewOwner = 'cpu' | 'device';
@@ -81,12 +87,7 @@ export class SyncChecks {
   ): { readonly record: MappingRecord; readonly direction: DmaDirection } | undefined {
     const address = segments[0]?.address ?? Number.NaN;
     const found = this.#records.startingAt(address);
-    const record =
-      found.find(
-        ({ parts }) => parts.segments.length === segments.length && fits(parts.direction, direction),
-      ) ??
-      found.find(({ parts }) => parts.segments.length > 1) ??
-      found[0];
+    const record = bestList(found, segments, direction);
     const where = Number.isNaN(address)
       ? 'syncs a list without segments'
       : `syncs the list at ${hex(address)}`;
@@ -111,7 +112,15 @@ export class SyncChecks {
       report('sync-wrong-count', `of whose ${made} segments only ${segments.length} are given`);
     }
     const right = this.#direction(owner, record, direction, report);
-    this.#handOver(owner, record, 0, bytesOf(record), site);
+    // Lists with the same segments in the same direction cannot be told apart: all of them change hands.
+    for (const other of found) {
+      const { parts } = other;
+      const isTwin =
+        isList(other) &&
+        parts.direction === record.parts.direction &&
+        isSameList(parts.segments, record.parts.segments);
+      if (other === record || isTwin) this.#handOver(owner, other, 0, bytesOf(other), site);
+    }
     return { record, direction: right };
   }
 
@@ -171,6 +180,33 @@ function fits(mapped: DmaDirection, synced: DmaDirection): boolean {
 function bytesOf({ iovaPieces }: MappingRecord): number {
   const last = iovaPieces.at(-1);
   return last === undefined ? 0 : last.offset + last.end - last.start;
+}
+
+/** The list that is synced: one with these segments, where there is one. What is no list is taken only for want of any. */
+function bestList(
+  found: readonly MappingRecord[],
+  segments: readonly DmaSegment[],
+  direction: DmaDirection,
+): MappingRecord | undefined {
+  let best: MappingRecord | undefined;
+  let bestScore = -1;
+  for (const record of found) {
+    const { parts } = record;
+    const isCountRight = parts.segments.length === segments.length;
+    const score =
+      8 * Number(isList(record)) +
+      4 * Number(isSameList(parts.segments, segments)) +
+      2 * Number(isCountRight && fits(parts.direction, direction)) +
+      Number(parts.segments.length > 1);
+    if (score <= bestScore) continue;
+    best = record;
+    bestScore = score;
+  }
+  return best;
+}
+
+function isList({ parts }: MappingRecord): boolean {
+  return parts.type === 'sg' || parts.type === 'noncontiguous';
 }
 
 function bestFit(

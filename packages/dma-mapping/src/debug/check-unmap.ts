@@ -8,7 +8,13 @@ import { hex } from '@iommu-lab/machine';
 import { DMA_MAPPING_ERROR, type DmaDirection, type DmaSegment } from '../dma-ops.ts';
 import type { DebugState } from './debug-state.ts';
 import type { DmaErrorKind } from './error-kinds.ts';
-import type { CallSite, DeviceRecords, MappingRecord, MappingType } from './records.ts';
+import {
+  type CallSite,
+  type DeviceRecords,
+  isSameList,
+  type MappingRecord,
+  type MappingType,
+} from './records.ts';
 
 /** An unmap or free, as the driver called it. */
 export interface TakeBackCall {
@@ -52,17 +58,26 @@ export class TakeBackChecks {
   #bestFit(call: TakeBackCall, handleOf: MappingRecord | undefined): MappingRecord | undefined {
     // A handle that was freed names that buffer, and not what lies there now.
     if (handleOf !== undefined) return undefined;
+    const { type, address, sizeBytes, direction } = call;
+    const isExact = (record: MappingRecord): boolean =>
+      record.parts.sizeBytes === sizeBytes &&
+      record.parts.type === type &&
+      record.parts.direction === direction &&
+      record.address === address &&
+      sizeFits(call, record);
+    const exact = this.#records.findStartingAt(address, isExact);
+    if (exact !== undefined) return exact;
     let best: MappingRecord | undefined;
     let bestScore = -1;
-    for (const record of this.#records.startingAt(call.address)) {
+    for (const record of this.#records.startingAt(address)) {
       const { parts } = record;
       const score =
-        Number(parts.type === call.type) +
-        Number(parts.direction === call.direction) +
+        Number(parts.type === type) +
+        Number(parts.direction === direction) +
         Number(sizeFits(call, record)) +
         Number(countFits(call, record)) +
         // Of two that fit alike, the one that starts there.
-        Number(record.address === call.address) / 2;
+        Number(record.address === address) / 2;
       if (score <= bestScore) continue;
       best = record;
       bestScore = score;
@@ -150,12 +165,7 @@ function typeText(call: TakeBackCall, { parts }: MappingRecord): string {
 
 function sizeFits(call: TakeBackCall, { parts }: MappingRecord): boolean {
   if (call.segments === undefined) return parts.sizeBytes === call.sizeBytes;
-  return (
-    call.segments.length === parts.segments.length &&
-    parts.segments.every(
-      (s, i) => s.address === call.segments?.[i]?.address && s.length === call.segments[i]?.length,
-    )
-  );
+  return isSameList(parts.segments, call.segments);
 }
 
 function countFits(call: TakeBackCall, { parts }: MappingRecord): boolean {

@@ -24,6 +24,9 @@ export function reportOverlaps(state: DebugState, record: MappingRecord): void {
       if (reported.has(other.record)) continue;
       // No maintenance, no harm: both devices snoop, or the caller does it himself.
       if (device.isDmaCoherent && theirs.device.isDmaCoherent) continue;
+      // No device writes the line; the CPU copies each buffer back, and no more than its bytes.
+      const isApart = piece.end <= other.start || other.end <= piece.start;
+      if (isApart && record.parts.isBounced === true && theirs.isBounced === true) continue;
       if (record.parts.skipsCpuSync || (ignoresSharedLines && theirs.ignoresSharedLines)) continue;
       reported.add(other.record);
       const line = alignDown(Math.max(piece.start, other.start), state.lineBytes);

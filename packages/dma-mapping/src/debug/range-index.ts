@@ -84,6 +84,16 @@ export class RangeIndex<T extends Ranged> {
     return found ?? NONE;
   }
 
+  /** The first with the byte `at` that passes, in the order of `overlapping`. */
+  findAt(at: number, passes: (range: T) => boolean): T | undefined {
+    for (const { cellBytes, cells } of this.#levels) {
+      for (const range of cells.get(Math.floor(at / cellBytes)) ?? NONE) {
+        if (range.start <= at && at < range.end && passes(range)) return range;
+      }
+    }
+    return undefined;
+  }
+
   clear(): void {
     this.#levels.length = 0;
   }

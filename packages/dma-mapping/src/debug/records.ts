@@ -56,6 +56,8 @@ export interface MappingParts {
   readonly owesErrorCheck?: boolean;
   /** It was mapped with the page calls. */
   readonly isPage?: boolean;
+  /** The device has a copy: it never touches the cache lines of the buffer itself. */
+  readonly isBounced?: boolean;
   /** What it was mapped from, and is taken back with. */
   readonly table?: SgTable | undefined;
   /** The allocation it belongs to, as the inner operations know it. */
@@ -172,10 +174,22 @@ export class DeviceRecords {
   /** Live mappings of this driver one of whose segments starts at `address`. */
   startingAt(address: Iova | number): readonly MappingRecord[] {
     const found: MappingRecord[] = [];
-    for (const { start, record } of this.#byIova.overlapping(address, address + 1)) {
-      if (start === address && !record.isLeft) found.push(record);
-    }
+    this.findStartingAt(address, (record) => {
+      found.push(record);
+      return false;
+    });
     return found;
+  }
+
+  /** The first of them that passes. One buffer can be mapped thousands of times at one address: the rest is not looked at. */
+  findStartingAt(
+    address: Iova | number,
+    passes: (record: MappingRecord) => boolean,
+  ): MappingRecord | undefined {
+    return this.#byIova.findAt(
+      address,
+      ({ start, record }) => start === address && !record.isLeft && passes(record),
+    )?.record;
   }
 
   /** What was unmapped last of all that was ever mapped at `address` (as far back as is remembered). */
@@ -187,6 +201,14 @@ export class DeviceRecords {
     }
     return undefined;
   }
+}
+
+/** Whether two lists have the same segments. */
+export function isSameList(one: readonly DmaSegment[], other: readonly DmaSegment[]): boolean {
+  return (
+    one.length === other.length &&
+    one.every(({ address, length }, i) => address === other[i]?.address && length === other[i]?.length)
+  );
 }
 
 function piecesOf(

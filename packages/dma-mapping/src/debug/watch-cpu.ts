@@ -93,7 +93,8 @@ export class WatchedMemory implements MemoryPort {
     linesEnd: number,
   ): void {
     const { record, offset, start } = piece;
-    if (!record.isDeviceWritten || record.parts.device.isDmaCoherent) return;
+    if (!record.isDeviceWritten || record.parts.device.isDmaCoherent || record.parts.isBounced === true)
+      return;
     // Two buffers in one line that devices write were reported when they were mapped.
     if (pieces.some((p) => p.record.isDeviceWritten && p.start <= address && end <= p.end)) return;
     const from = Math.max(linesStart, start);

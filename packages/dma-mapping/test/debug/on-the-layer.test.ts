@@ -16,6 +16,8 @@ const OTHERWISE: Readonly<Record<RealPath, Partial<Record<DmaErrorKind, DmaError
     'segment-crosses-boundary': undefined,
     // Its right program maps registers, and they cannot be bounced.
     'map-of-no-memory': undefined,
+    // The device never touches the line.
+    'neighbour-in-line': undefined,
   },
   strict: { 'access-in-lazy-window': 'device-use-after-unmap' },
   lazy: {},

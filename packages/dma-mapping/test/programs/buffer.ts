@@ -128,7 +128,8 @@ export class Buffer {
     if (offset === this.size) return true;
     for (const { address, length } of this.pieces) {
       if (offset === passed) return true;
-      if (offset < passed + length && address % RULE_LINE === 0) return (offset - passed) % RULE_LINE === 0;
+      // A piece that begins inside a line changes hands whole.
+      if (offset < passed + length) return address % RULE_LINE === 0 && (offset - passed) % RULE_LINE === 0;
       passed += length;
     }
     return false;

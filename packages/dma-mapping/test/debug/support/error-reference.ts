@@ -24,6 +24,11 @@ see the mistake. Where this checker says more than the kernel's:
 - Class 15 and 16: all lines of a mapping are compared, not the first alone, and by device: two devices that snoop may share a line.
 - Class 19 is not reported where 20 or 21 says more; the kernel prints both.
 - Class 23: every site that left something, not one example.
+- Class 15, and stores next to a buffer: a device that every mapping is bounced for (\`forceBounce\`) never touches the lines
+  of its buffers. A store next to one is right, and so are two such buffers in one line that have no byte in common.
+
+While it is on, \`needSync\` says yes for every streaming mapping, also where a sync does nothing (the kernel's
+\`dma_dev_need_sync\` is true under CONFIG_DMA_API_DEBUG): the driver syncs, and is not taken for one that forgot to.
 
 What it does not see:
 
@@ -34,6 +39,8 @@ What it does not see:
 - Every store that a missing sync loses: the first one is named, and the access, sync or unmap that loses it.
 - More than the last 1024 unmaps of a device: an access to what was unmapped before counts as never mapped.
 - A mask that is too large for the device.
+- That a single mapping is bounced, because the buffer is out of the device's reach or its edges are an untrusted device's:
+  it counts as written in place, so that lines shared with it are reported.
 `;
 
 export function errorReference(): string {
