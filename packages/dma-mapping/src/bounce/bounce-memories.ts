@@ -2,13 +2,12 @@
  * The memory of a pool, which may grow: a request that finds no room gets memory of its own, and a task in the background adds
  * room for those to come (kernel/dma/swiotlb.c: swiotlb_find_slots, swiotlb_dyn_alloc).
  */
+import { FRAME_BYTES } from '@iommu-lab/kernel-mm';
 import { alignDown, alignUp, isLabError, type World } from '@iommu-lab/machine';
 import type { FrameSource } from '../ports.ts';
 import type { BounceArea } from './bounce-area.ts';
 import { BounceMemory } from './bounce-memory.ts';
 import { SEGMENT_BYTES, SLOT_BYTES, type SlotNeed } from './slot-need.ts';
-
-const FRAME_BYTES = 4096;
 
 export interface MemoriesSize {
   /** Of the first, and most of each that is added; whole segments, at least one for each area. */

@@ -2,6 +2,7 @@
  * One device's DMA operations: each call of the API with its events. What the calls do stands beside: `DeviceMappings`
  * (streaming), `Allocations`, `Reservations` (two steps). Long because it has every call of the API, in its order.
  */
+import { FRAME_BYTES } from '@iommu-lab/kernel-mm';
 import type { Device, DmaParameters } from '@iommu-lab/driver-core';
 import type { Process } from '@iommu-lab/kernel-mm';
 import {
@@ -38,8 +39,6 @@ import type { DmaPath } from '../paths/path.ts';
 import type { DmaWiring } from '../ports.ts';
 import { Reservations } from './reservations.ts';
 import { traceMapping, traceSyncSg, traceSyncSingle } from './trace.ts';
-
-const FRAME_BYTES = 4096;
 
 export class DeviceDmaOps implements DmaOps {
   readonly kind: string;

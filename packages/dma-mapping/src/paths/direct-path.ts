@@ -3,6 +3,7 @@
  * Scattered buffers stay as they are, entry by entry. What the device does not reach is bounced where there is a pool
  * (kernel/dma/swiotlb.c), else refused.
  */
+import { FRAME_BYTES } from '@iommu-lab/kernel-mm';
 import type { Device } from '@iommu-lab/driver-core';
 import { alignUp, hex, type Iova, LabError } from '@iommu-lab/machine';
 import type { BouncePool } from '../bounce/bounce-pool.ts';
@@ -11,8 +12,6 @@ import { BusAddresses } from './bus-addresses.ts';
 import type { SgEntry } from '../dma-ops.ts';
 import type { DmaPath, MappedPiece, PathMapping, PathRequest } from './path.ts';
 import type { FrameSource } from '../ports.ts';
-
-const FRAME_BYTES = 4096;
 
 export interface DirectPathParts {
   readonly device: Device;

@@ -3,6 +3,7 @@
  * drivers/iommu/dma-iommu.c). Whole granules are mapped, so the IOVA has the buffer's offset in its granule and the device
  * reaches what else lies in the first and last granule; a device that is not trusted gets bounce buffers there.
  */
+import { FRAME_BYTES } from '@iommu-lab/kernel-mm';
 import type { Device } from '@iommu-lab/driver-core';
 import { alignDown, alignUp, type Iova, LabError, offsetBy } from '@iommu-lab/machine';
 import type { BouncePool } from '../bounce/bounce-pool.ts';
@@ -13,7 +14,6 @@ import type { FrameSource } from '../ports.ts';
 import { layOut, segmentsOf, type SgLayout } from './sg-layout.ts';
 import { bounceEdges, type EdgePiece, releaseEdges } from './untrusted-edges.ts';
 
-const FRAME_BYTES = 4096;
 /** Granules of the largest range that the allocator keeps in magazines (iova_rcache_range). */
 const CACHED_GRANULES = 32;
 const NO_BOUNDARY = 2 ** 52 - 1;

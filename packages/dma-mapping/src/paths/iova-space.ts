@@ -1,11 +1,11 @@
 /** The IOVA space of a domain, shared by the devices that translate by it, and what waits to come back to it. */
+import { FRAME_BYTES } from '@iommu-lab/kernel-mm';
 import type { Device } from '@iommu-lab/driver-core';
 import { hex, type Iova, isPowerOfTwo, LabError, offsetBy, type World } from '@iommu-lab/machine';
 import { FlushQueue } from './flush-queue.ts';
 import { IovaAllocator } from '../iova/iova-allocator.ts';
 import type { DmaDomain, DmaIommu, DmaWiring, IovaGeometry } from '../ports.ts';
 
-const FRAME_BYTES = 4096;
 const LAST_32_BIT = 0xffffffff;
 
 /**

@@ -1,6 +1,7 @@
 /**
  * DMA operations that do what they are told and nothing else: an address is the memory's plus a shift. They are as strict as
  * the real ones about what they are given back, so a checker that passes a mistake on is found out.
+ * Long because it has every call of the API.
  */
 import {
   type AccessStatus,

@@ -1,4 +1,7 @@
-/** For each kind of mistake a program that makes it, and a neighbouring one that does not. ERRORS.md shows the former's report. */
+/**
+ * For each kind of mistake a program that makes it, and a neighbouring one that does not. ERRORS.md shows the former's report.
+ * Long because it is one table, a row for each kind, and each pair is read side by side.
+ */
 import type { DmaErrorKind } from '../../../src/debug/dma-debug.ts';
 import type { CoherentBuffer, NoncoherentBuffer } from '../../../src/dma-ops.ts';
 import {
