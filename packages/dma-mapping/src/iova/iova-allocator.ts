@@ -27,12 +27,6 @@ export interface IovaAllocatorOptions {
   readonly caching?: boolean;
 }
 
-/** How an allocation that finds nothing goes on. */
-export interface IovaAllocateOptions {
-  /** Whether all magazines are emptied, and the tree asked once more; true unless given (`flush_rcache`). */
-  readonly emptyCaches?: boolean;
-}
-
 /** What the free space is worth, in bytes. */
 export interface IovaFragmentation {
   /** All that is neither out nor reserved. */
@@ -110,9 +104,9 @@ export class IovaAllocator {
    * that ends at or below `limit`: one of this CPU's magazines if there is one, else the highest.
    * @throws LabError EINVAL on a size that is not a positive integer or a limit below 0, ENOSPC when there is none.
    */
-  allocate(sizeBytes: number, limit: number, options?: IovaAllocateOptions): Iova {
+  allocate(sizeBytes: number, limit: number): Iova {
     let iova = this.tryAllocate(sizeBytes, limit);
-    if (iova === undefined && options?.emptyCaches !== false && this.#cache.granules > 0) {
+    if (iova === undefined && this.#cache.granules > 0) {
       this.emptyCaches();
       iova = this.tryAllocate(sizeBytes, limit);
     }
